@@ -1,0 +1,102 @@
+"""What every test shares: seeds, strict arithmetic, both backends, the oracle.
+
+The tolerances are in tests/oracle/compare.py, and nowhere else.
+"""
+
+import importlib.util
+import os
+import random
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import npresnet as nr
+
+# Modules of the oracle import torch; --doctest-modules would import them all.
+collect_ignore_glob = ["oracle/*"]
+
+# Derandomised: the ordinary run sees the same cases each time.
+# `pytest --hypothesis-profile=wide` looks further.
+settings.register_profile(
+    "ordinary",
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    # The fixtures in question are a switch and a dtype: the same for all examples.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile(
+    "wide",
+    settings.get_profile("ordinary"),
+    max_examples=400,
+    derandomize=False,
+    print_blob=True,
+)
+settings.load_profile("ordinary")
+
+
+def pytest_configure(config):
+    # The tests' own folder of compiled kernels: it outlives a run, so that only the
+    # first one compiles, and a user's cache is left alone.
+    if "NPRESNET_CACHE_DIR" not in os.environ:
+        folder = config.rootpath / ".pytest_cache" / "d" / "npresnet-kernels"
+        os.environ["NPRESNET_CACHE_DIR"] = str(folder)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what asks for torch, and say so where it is skipped for want of it."""
+    missing = importlib.util.find_spec("torch") is None
+    for item in items:
+        if "torch" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.torch)
+            if missing:
+                item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers_each_time():
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (for code that draws from the global state)
+
+
+@pytest.fixture(autouse=True)
+def _strict_arithmetic():
+    """Overflow, division by zero and invalid operations are errors, as in a debugger.
+
+    Underflow is not: a softmax may round to zero.
+    """
+    with np.errstate(all="raise", under="ignore"):
+        yield
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(params=["reference", "numba"])
+def backend(request):
+    """Run the test twice: once on the readable NumPy, once on the compiled kernels."""
+    with nr.using_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, on one thread: two pools of threads in one process hinder each other."""
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    return torch
+
+
+@pytest.fixture(scope="session")
+def oracle(torch):
+    """The PyTorch twins of the networks."""
+    del torch
+    return importlib.import_module("tests.oracle.resnet")
