@@ -1,0 +1,191 @@
+"""What all optimisers share: groups, the learning rate, slots, their state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.optim.groups import ParameterLike
+
+
+class Optimizer:
+    """Base of the optimisers; subclasses write `_update`.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict
+        Parameters, or groups ``{"params": [...], "weight_decay": ...}`` whose
+        entries override `defaults`.
+    lr : float
+        Learning rate of every group.
+    defaults : dict
+        The settings of groups that do not say otherwise.
+
+    Attributes
+    ----------
+    lr : float
+        The learning rate of the next step; a schedule sets it.
+    steps : int
+        How many steps have been taken.
+    """
+
+    # Names of the arrays kept per parameter, each of the parameter's shape and dtype.
+    _slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        params: Iterable[ParameterLike] | Iterable[Mapping[str, Any]],
+        lr: float,
+        defaults: Mapping[str, Any],
+    ) -> None:
+        self.lr = lr
+        self.steps = 0
+        self.groups = _as_groups(params, defaults)
+        for group in self.groups:
+            for name, value in group.items():
+                if name in ("weight_decay", "momentum", "dampening"):
+                    _non_negative(name, value)
+        self._slot: list[dict[str, NDArray[Any]]] = [{} for _ in self._parameters()]
+        self._scratch: dict[tuple[np.dtype[Any], int], NDArray[Any]] = {}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        # A NumPy float64 scalar would promote float32 parameters: keep Python's.
+        self._lr = _non_negative("lr", value)
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient, in place."""
+        self.steps += 1
+        index = 0
+        for group in self.groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(
+                        parameter.data, parameter.grad, self._slot[index], group
+                    )
+                index += 1
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero, in place."""
+        for parameter in self._parameters():
+            if parameter.grad is not None:
+                parameter.grad.fill(0)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of what the optimiser remembers between steps.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``"steps"`` (int64, a scalar) and ``"<index>.<slot>"`` per parameter,
+            indexed in the order of `params`. Settings such as `lr` are the
+            constructor's arguments and are not included.
+        """
+        state = {"steps": np.array(self.steps, dtype=np.int64)}
+        for index, slots in enumerate(self._slot):
+            for name, array in slots.items():
+                state[f"{index}.{name}"] = array.copy()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or an array does not have its parameter's shape
+            and dtype. Nothing is changed then.
+        """
+        if "steps" not in state_dict:
+            raise ValueError("state_dict: expected the entry 'steps', which is missing")
+        parameters = list(self._parameters())
+        loaded: list[dict[str, NDArray[Any]]] = [{} for _ in parameters]
+        for key, array in state_dict.items():
+            if key == "steps":
+                continue
+            index, _, name = key.partition(".")
+            if not (
+                index.isdigit() and int(index) < len(loaded) and name in self._slots
+            ):
+                raise ValueError(
+                    f"state_dict: {key!r} does not belong to a {type(self).__name__} "
+                    f"of {len(loaded)} parameters"
+                )
+            data = parameters[int(index)].data
+            if array.shape != data.shape or array.dtype != data.dtype:
+                raise ValueError(
+                    f"state_dict: {key!r} should be {data.dtype} of shape {data.shape},"
+                    f" got {array.dtype} of shape {array.shape}"
+                )
+            loaded[int(index)][name] = array.copy()
+        self.steps = int(state_dict["steps"])
+        self._slot = loaded
+
+    def _update(
+        self,
+        data: NDArray[Any],
+        grad: NDArray[Any],
+        slots: dict[str, NDArray[Any]],
+        group: Mapping[str, Any],
+    ) -> None:
+        """Change `data` in place by the optimiser's formula."""
+        raise NotImplementedError
+
+    def _parameters(self) -> Iterator[ParameterLike]:
+        for group in self.groups:
+            yield from group["params"]
+
+    def _temporary(self, like: NDArray[Any], number: int = 0) -> NDArray[Any]:
+        """Return a scratch array of `like`'s shape, shared by all parameters."""
+        key = (like.dtype, number)
+        scratch = self._scratch.get(key)
+        if scratch is None or scratch.size < like.size:
+            largest = max(p.data.size for p in self._parameters())
+            scratch = self._scratch[key] = np.empty(largest, like.dtype)
+        return scratch[: like.size].reshape(like.shape)
+
+
+def _as_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Any]:
+    """Turn parameters, or groups of them, into complete groups."""
+    entries = list(params)
+    if not entries:
+        raise ValueError("params: expected at least one parameter, got none")
+    if not any(isinstance(entry, Mapping) for entry in entries):
+        entries = [{"params": entries}]
+    groups = []
+    seen: set[int] = set()
+    for entry in entries:
+        if not isinstance(entry, Mapping) or "params" not in entry:
+            raise TypeError(
+                "params: expected parameters only, or dicts with the entry 'params'"
+                f" only, got {type(entry).__name__} among dicts"
+            )
+        unknown = set(entry) - set(defaults) - {"params"}
+        if unknown:
+            raise ValueError(
+                f"params: a group may set {', '.join(sorted(defaults))}; "
+                f"got {', '.join(sorted(map(repr, unknown)))}"
+            )
+        members = list(entry["params"])
+        for parameter in members:
+            if id(parameter) in seen:
+                raise ValueError("params: a parameter appears twice")
+            seen.add(id(parameter))
+        groups.append({**defaults, **entry, "params": members})
+    return groups
+
+
+def _non_negative(name: str, value: Any) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: expected a finite number, 0 or more, got {value!r}")
+    return number

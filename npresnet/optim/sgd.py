@@ -1,0 +1,126 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.optim.groups import ParameterLike
+from npresnet.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: momentum, Nesterov, weight decay.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict
+        Parameters, or groups ``{"params": [...], "weight_decay": ...}``.
+    lr : float
+        Learning rate.
+    momentum : float, default 0.0
+        How much of the previous step is kept.
+    weight_decay : float, default 0.0
+        Added to the gradient times the parameter, before momentum (coupled).
+    nesterov : bool, default False
+        Look one momentum step ahead. Needs a momentum and no dampening.
+    dampening : float, default 0.0
+        The new gradient enters the momentum with weight ``1 - dampening``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is negative or not finite, or `nesterov` lacks momentum.
+
+    Notes
+    -----
+    PyTorch's formula, for a parameter p with gradient g at step t::
+
+        g <- g + weight_decay * p
+        v <- g                                     (the first step)
+        v <- momentum * v + (1 - dampening) * g    (every other)
+        d <- g + momentum * v  if nesterov  else  v
+        p <- p - lr * d
+
+    Sutskever et al. put the learning rate inside v; the two differ where the
+    learning rate changes between steps.
+
+    References
+    ----------
+    Sutskever et al. 2013, "On the importance of initialization and momentum in
+    deep learning", equations 3 and 4; ``torch.optim.SGD``.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> weight = SimpleNamespace(data=np.ones(2), grad=np.array([1.0, 2.0]))
+    >>> SGD([weight], lr=0.1).step()
+    >>> weight.data
+    array([0.9, 0.8])
+    """
+
+    _slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Iterable[ParameterLike] | Iterable[Mapping[str, Any]],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        dampening: float = 0.0,
+    ) -> None:
+        defaults = {
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "dampening": dampening,
+        }
+        super().__init__(params, lr, defaults)
+        for group in self.groups:
+            if group["nesterov"] and (not group["momentum"] or group["dampening"]):
+                raise ValueError(
+                    "nesterov: expected momentum above 0 and dampening 0, got "
+                    f"momentum {group['momentum']} and dampening {group['dampening']}"
+                )
+
+    def _update(
+        self,
+        data: NDArray[Any],
+        grad: NDArray[Any],
+        slots: dict[str, NDArray[Any]],
+        group: Mapping[str, Any],
+    ) -> None:
+        momentum = float(group["momentum"])
+        keep = 1.0 - float(group["dampening"])
+        weight_decay = float(group["weight_decay"])
+
+        # param.grad is the user's: the decayed gradient is formed beside it.
+        direction = self._temporary(data)
+        if weight_decay:
+            np.multiply(data, weight_decay, out=direction)
+            direction += grad
+        else:
+            direction[...] = grad
+        if momentum:
+            velocity = slots.get("momentum_buffer")
+            if velocity is None:
+                velocity = slots["momentum_buffer"] = direction.copy()
+            else:
+                velocity *= momentum
+                if keep == 1.0:
+                    velocity += direction
+                else:
+                    velocity += keep * direction
+            if group["nesterov"]:
+                ahead = self._temporary(data, 1)
+                np.multiply(velocity, momentum, out=ahead)
+                direction += ahead
+            else:
+                direction[...] = velocity
+        direction *= self.lr
+        data -= direction

@@ -1,0 +1,243 @@
+"""Optimisers follow PyTorch's formulas, in place, in the parameter's dtype."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from npresnet.optim import SGD, AdamW, parameter_groups
+
+SHAPES = [(4, 3, 3, 3), (7,), (5, 2), (1,)]
+SGD_SETTINGS = [
+    {},
+    {"momentum": 0.9},
+    {"weight_decay": 5e-2},
+    {"momentum": 0.9, "weight_decay": 5e-2},
+    {"momentum": 0.9, "dampening": 0.3, "weight_decay": 5e-2},
+    {"momentum": 0.9, "nesterov": True},
+    {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-2},
+]
+ADAMW_SETTINGS = [
+    {},
+    {"weight_decay": 0.0},
+    {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3},
+]
+
+
+def make_parameters(rng, dtype=np.float64):
+    return [
+        SimpleNamespace(
+            data=rng.standard_normal(shape).astype(dtype),
+            grad=rng.standard_normal(shape).astype(dtype),
+        )
+        for shape in SHAPES
+    ]
+
+
+def renew_gradients(parameters, rng):
+    for parameter in parameters:
+        parameter.grad = rng.standard_normal(parameter.data.shape).astype(
+            parameter.data.dtype
+        )
+
+
+def against_torch(ours_class, theirs_name, settings, lrs):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    ours = make_parameters(rng)
+    theirs = [torch.nn.Parameter(torch.from_numpy(p.data.copy())) for p in ours]
+    optimizer = ours_class(ours, lr=lrs[0], **settings)
+    oracle = getattr(torch.optim, theirs_name)(theirs, lr=lrs[0], **settings)
+    for lr in lrs:
+        renew_gradients(ours, rng)
+        for mine, other in zip(ours, theirs, strict=True):
+            other.grad = torch.from_numpy(mine.grad.copy())
+        optimizer.lr = lr
+        oracle.param_groups[0]["lr"] = lr
+        optimizer.step()
+        oracle.step()
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(
+                mine.data, other.detach().numpy(), rtol=1e-10, atol=1e-14
+            )
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("settings", SGD_SETTINGS, ids=str)
+def test_sgd_follows_torch_for_ten_steps(settings):
+    against_torch(SGD, "SGD", settings, [0.1] * 10)
+
+
+@pytest.mark.torch
+def test_sgd_follows_torch_while_the_learning_rate_changes():
+    settings = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    against_torch(SGD, "SGD", settings, np.geomspace(0.5, 1e-3, 10))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("settings", ADAMW_SETTINGS, ids=str)
+def test_adamw_follows_torch_for_ten_steps(settings):
+    against_torch(AdamW, "AdamW", settings, [1e-2] * 10)
+
+
+@pytest.mark.torch
+def test_groups_decay_as_torch_groups_do():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    ours = make_parameters(rng)
+    theirs = [torch.nn.Parameter(torch.from_numpy(p.data.copy())) for p in ours]
+
+    def groups(parameters):
+        return [
+            {"params": parameters[:2], "weight_decay": 0.1},
+            {"params": parameters[2:], "weight_decay": 0.0},
+        ]
+
+    optimizer = SGD(groups(ours), lr=0.1, momentum=0.9)
+    oracle = torch.optim.SGD(groups(theirs), lr=0.1, momentum=0.9)
+    for _ in range(10):
+        renew_gradients(ours, rng)
+        for mine, other in zip(ours, theirs, strict=True):
+            other.grad = torch.from_numpy(mine.grad.copy())
+        optimizer.step()
+        oracle.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.data, other.detach().numpy(), rtol=1e-10)
+
+
+OPTIMIZERS = [
+    (SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (SGD, {"momentum": 0.9, "dampening": 0.5}),
+    (AdamW, {}),
+]
+
+
+@pytest.mark.parametrize(("optimizer_class", "settings"), OPTIMIZERS)
+def test_float32_stays_float32_and_is_changed_in_place(optimizer_class, settings):
+    rng = np.random.default_rng(5)
+    parameters = make_parameters(rng, np.float32)
+    arrays = [p.data for p in parameters]
+    gradients = [p.grad.copy() for p in parameters]
+    optimizer = optimizer_class(parameters, lr=np.float64(0.1), **settings)
+    before = [a.copy() for a in arrays]
+    optimizer.step()
+    optimizer.step()
+    for parameter, array, old, grad in zip(
+        parameters, arrays, before, gradients, strict=True
+    ):
+        assert parameter.data is array
+        assert array.dtype == np.float32
+        assert not np.array_equal(array, old)
+        np.testing.assert_array_equal(parameter.grad, grad)
+    slots = optimizer.state_dict()
+    steps = slots.pop("steps")
+    assert steps == 2
+    assert len(slots) >= len(parameters)
+    assert {array.dtype for array in slots.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(("optimizer_class", "settings"), OPTIMIZERS)
+def test_a_loaded_state_continues_with_the_same_bits(optimizer_class, settings):
+    def run(interrupt):
+        rng = np.random.default_rng(6)
+        parameters = make_parameters(rng, np.float32)
+        optimizer = optimizer_class(parameters, lr=0.05, **settings)
+        for step in range(6):
+            if step == 3 and interrupt:
+                state = optimizer.state_dict()
+                optimizer = optimizer_class(parameters, lr=0.05, **settings)
+                optimizer.load_state_dict(state)
+            renew_gradients(parameters, rng)
+            optimizer.step()
+        return parameters
+
+    for whole, continued in zip(run(False), run(True), strict=True):
+        np.testing.assert_array_equal(whole.data, continued.data)
+
+
+def test_state_dict_holds_copies():
+    parameters = make_parameters(np.random.default_rng(7))
+    optimizer = SGD(parameters, lr=0.1, momentum=0.9)
+    optimizer.step()
+    state = optimizer.state_dict()
+    kept = state["0.momentum_buffer"].copy()
+    optimizer.step()
+    np.testing.assert_array_equal(state["0.momentum_buffer"], kept)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("steps"), "steps"),
+        (lambda s: s.update({"9.momentum_buffer": np.zeros(1)}), "9.momentum_buffer"),
+        (lambda s: s.update({"0.exp_avg": np.zeros(1)}), "0.exp_avg"),
+        (lambda s: s.update({"1.momentum_buffer": np.zeros(8)}), r"\(7,\)"),
+        (
+            lambda s: s.update({"1.momentum_buffer": np.zeros(7, np.float32)}),
+            "float64",
+        ),
+    ],
+)
+def test_a_wrong_state_is_refused_and_nothing_changes(change, message):
+    parameters = make_parameters(np.random.default_rng(8))
+    optimizer = SGD(parameters, lr=0.1, momentum=0.9)
+    optimizer.step()
+    state = optimizer.state_dict()
+    change(state)
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_parameters_without_gradient_stay():
+    parameters = make_parameters(np.random.default_rng(9))
+    parameters[0].grad = None
+    before = parameters[0].data.copy()
+    optimizer = SGD(parameters, lr=0.1, weight_decay=0.1)
+    optimizer.step()
+    optimizer.zero_grad()
+    np.testing.assert_array_equal(parameters[0].data, before)
+    assert parameters[0].grad is None
+    assert all(not p.grad.any() for p in parameters[1:])
+
+
+class FakeModel:
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    def named_parameters(self):
+        return ((str(i), p) for i, p in enumerate(self.parameters))
+
+
+def test_parameter_groups_spare_one_dimensional_parameters_on_request():
+    parameters = make_parameters(np.random.default_rng(10))
+    (everything,) = parameter_groups(FakeModel(parameters), 0.1)
+    assert everything["params"] == parameters
+    assert everything["weight_decay"] == 0.1
+    decayed, spared = parameter_groups(FakeModel(parameters), 0.1, True)
+    assert [p.data.ndim for p in decayed["params"]] == [4, 2]
+    assert [p.data.ndim for p in spared["params"]] == [1, 1]
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda p: SGD([], lr=0.1), ValueError, "at least one parameter"),
+        (lambda p: SGD(p, lr=-0.1), ValueError, "lr"),
+        (lambda p: SGD(p, lr=float("nan")), ValueError, "lr"),
+        (lambda p: SGD(p, lr=0.1, momentum=-1), ValueError, "momentum"),
+        (lambda p: SGD(p, lr=0.1, nesterov=True), ValueError, "nesterov"),
+        (lambda p: SGD([p[0], p[0]], lr=0.1), ValueError, "twice"),
+        (lambda p: SGD([{"params": p, "lr": 1}], lr=0.1), ValueError, "'lr'"),
+        (lambda p: SGD([{"params": p}, p[0]], lr=0.1), TypeError, "params"),
+        (lambda p: AdamW(p, betas=(0.9, 1.0)), ValueError, "betas"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call(make_parameters(np.random.default_rng(11)))
