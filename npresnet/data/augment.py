@@ -1,0 +1,224 @@
+"""Random crops and flips of a whole batch, and the normalisation that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Augmentation: TypeAlias = Callable[
+    [NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]
+]
+
+
+@dataclass(frozen=True)
+class RandomCropFlip:
+    """Pad every image, cut a random window of the old size, mirror half of them.
+
+    Each image draws its own window, uniformly among the (2*padding + 1)**2, and its
+    own flip, with probability 1/2.
+
+    Parameters
+    ----------
+    padding : int, default 4
+        Pixels added on all four sides; 0 leaves the images where they are.
+    flip : bool, default True
+        Whether to mirror left and right. Not for digits, which have a handedness.
+    fill : tuple of int, optional
+        The byte that fills the padding, per channel. `batches` puts the mean of
+        the data set here where none is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `padding` is not an integer of 0 or more, or `fill` holds something else
+        than bytes.
+
+    Notes
+    -----
+    The paper [1]_ subtracts the mean and then pads with zeros. Padding bytes with
+    the rounded mean comes to the same, up to the rounding: the padding is
+    within 0.5/255/std of 0 after normalisation. Padding bytes with 0 would surround
+    the image with black.
+
+    References
+    ----------
+    .. [1] K. He et al. (2016). Deep Residual Learning for Image Recognition.
+       arXiv:1512.03385, section 4.2: "4 pixels are padded on each side, and a 32x32
+       crop is randomly sampled from the padded image or its horizontal flip".
+
+    Examples
+    --------
+    >>> images = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    >>> augment = RandomCropFlip(padding=1, fill=(0, 0, 0))
+    >>> augment(images, np.random.default_rng(0)).shape
+    (2, 3, 4, 4)
+    """
+
+    padding: int = 4
+    flip: bool = True
+    fill: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.padding, bool) or not isinstance(
+            self.padding, int | np.integer
+        ):
+            raise TypeError(f"padding: expected an integer, got {self.padding!r}")
+        if self.padding < 0:
+            raise ValueError(f"padding: expected 0 or more, got {self.padding}")
+        if self.fill is not None:
+            fill = tuple(self.fill)
+            if not all(
+                isinstance(value, int | np.integer) and 0 <= value <= 255
+                for value in fill
+            ):
+                raise ValueError(
+                    f"fill: expected a byte per channel, 0 to 255, got {fill}"
+                )
+            object.__setattr__(self, "fill", tuple(int(value) for value in fill))
+
+    def __call__(
+        self, images: NDArray[np.uint8], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """Augment one batch.
+
+        Parameters
+        ----------
+        images : uint8 ndarray of shape (N, C, H, W)
+            Left as it is.
+        rng : numpy.random.Generator
+            Draws the windows, then the flips.
+
+        Returns
+        -------
+        uint8 ndarray of shape (N, C, H, W)
+            A new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `images` is not such an array, or `fill` does not fit its channels.
+        """
+        check_images(images)
+        N, _, H, W = images.shape
+        if self.padding:
+            windows = sliding_window_view(self._pad(images), (H, W), axis=(2, 3))
+            top, left = rng.integers(0, 2 * self.padding + 1, size=(2, N))
+            # One index per image picks its window: (N, C, 2P+1, 2P+1, H, W) -> images.
+            out = windows[np.arange(N), :, top, left]  # (N, C, H, W)
+        else:
+            out = images.copy()
+        if self.flip:
+            mirrored = rng.integers(0, 2, size=N, dtype=np.bool_)
+            out[mirrored] = out[mirrored, :, :, ::-1]
+        return out
+
+    def _pad(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        N, C, H, W = images.shape
+        P = self.padding
+        if self.fill is None:
+            raise ValueError(
+                "fill: needed to pad; give one byte per channel, such as "
+                "mean_fill(dataset.mean)"
+            )
+        if len(self.fill) != C:
+            raise ValueError(
+                f"fill: expected {C} bytes, one per channel, got {len(self.fill)}"
+            )
+        padded = np.empty((N, C, H + 2 * P, W + 2 * P), np.uint8)
+        padded[:] = np.array(self.fill, np.uint8)[:, None, None]
+        padded[:, :, P : P + H, P : P + W] = images
+        return padded
+
+
+def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
+    """Turn a mean of images scaled to [0, 1] into the nearest byte per channel.
+
+    Parameters
+    ----------
+    mean : array_like of shape (C,)
+        Such as ``dataset.mean``.
+
+    Returns
+    -------
+    tuple of int
+        For ``RandomCropFlip(fill=...)``.
+
+    Examples
+    --------
+    >>> mean_fill((0.4914, 0.48216, 0.44653))
+    (125, 123, 114)
+    """
+    scaled = np.rint(np.asarray(mean, np.float64) * 255)
+    return tuple(int(value) for value in np.clip(scaled, 0, 255))
+
+
+def normalize(
+    images: NDArray[np.uint8],
+    mean: ArrayLike,
+    std: ArrayLike,
+    dtype: DTypeLike = np.float32,
+) -> NDArray[np.floating]:
+    """Scale bytes to [0, 1], subtract the mean and divide by the standard deviation.
+
+    Parameters
+    ----------
+    images : uint8 ndarray of shape (N, C, H, W)
+        Left as it is.
+    mean, std : array_like of shape (C,)
+        Of images scaled to [0, 1].
+    dtype : float32 or float64, default float32
+        What the result is made of.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W)
+        C-contiguous; ``(images / 255 - mean) / std``, computed in float64 and
+        rounded once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `images` is not such an array, `mean` or `std` do not fit its channels, or
+        `dtype` is another one.
+
+    Notes
+    -----
+    A byte has 256 values, so the formula is worked out 256 times per channel and
+    looked up for every pixel.
+    """
+    check_images(images)
+    kind = np.dtype(dtype)
+    if kind not in (np.float32, np.float64):
+        raise TypeError(f"dtype: expected float32 or float64, got {kind}")
+    N, C, H, W = images.shape
+    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    for name, value in (("mean", centre), ("std", spread)):
+        if value.shape != (C,):
+            raise ValueError(
+                f"{name}: expected shape ({C},), one number per channel, "
+                f"got {value.shape}"
+            )
+    if not (spread > 0).all():
+        raise ValueError(f"std: expected positive numbers, got {spread.tolist()}")
+    scaled = np.arange(256, dtype=np.float64) / 255
+    table = ((scaled - centre[:, None]) / spread[:, None]).astype(kind)  # (C, 256)
+    out = np.empty((N, C, H, W), kind)
+    for c in range(C):
+        # A byte cannot miss the table; "clip" spares np.take its checking copy.
+        np.take(table[c], images[:, c], out=out[:, c], mode="clip")
+    return out
+
+
+def check_images(images: object) -> None:
+    """Raise unless `images` is a uint8 ndarray of shape (N, C, H, W)."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images: expected an ndarray, got {type(images).__name__}")
+    if images.dtype != np.uint8:
+        raise TypeError(f"images: expected dtype uint8, got {images.dtype}")
+    if images.ndim != 4:
+        raise ValueError(f"images: expected shape (N, C, H, W), got {images.shape}")

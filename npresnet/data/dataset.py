@@ -1,0 +1,172 @@
+"""A labelled set of images, held whole in memory as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images with their labels, and the normalisation that belongs to them.
+
+    Images stay bytes: float32 would take four times the memory, and a batch is
+    converted when it is drawn (`batches`).
+
+    Parameters
+    ----------
+    images : uint8 ndarray of shape (N, C, H, W)
+        Made C-contiguous where it is not.
+    labels : int64 ndarray of shape (N,)
+        Indices into `classes`.
+    classes : sequence of str
+        The name of every class; kept as a tuple.
+    mean, std : array_like of shape (C,)
+        Per-channel mean and standard deviation of images scaled to [0, 1]; kept
+        as float32.
+    name : str
+        What the data set is called, as `load` takes it.
+
+    Raises
+    ------
+    TypeError
+        If `images` or `labels` is not an array of the dtype above.
+    ValueError
+        If shapes disagree, a label is not an index into `classes`, or `std` is
+        not positive.
+
+    Examples
+    --------
+    >>> from npresnet.data import digits
+    >>> train, test = digits()
+    >>> train
+    Dataset('digits': 1437 images of shape (3, 8, 8), 10 classes)
+    >>> train.subset([0, 2, 5]).labels
+    array([1, 3, 6])
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_array("images", self.images, np.dtype(np.uint8))
+        _check_array("labels", self.labels, np.dtype(np.int64))
+        if self.images.ndim != 4 or 0 in self.images.shape[1:]:
+            raise ValueError(
+                f"images: expected shape (N, C, H, W), got {self.images.shape}"
+            )
+        if self.labels.shape != (len(self.images),):
+            raise ValueError(
+                f"labels: expected shape ({len(self.images)},), one per image, "
+                f"got {self.labels.shape}"
+            )
+        classes = _checked_classes(self.classes)
+        _check_labels(self.labels, len(classes))
+        channels = self.images.shape[1]
+        mean = _per_channel("mean", self.mean, channels)
+        std = _per_channel("std", self.std, channels)
+        if not (std > 0).all():
+            raise ValueError(f"std: expected positive numbers, got {std.tolist()}")
+        # The fields are frozen for callers; this is where they get their final form.
+        object.__setattr__(self, "images", np.ascontiguousarray(self.images))
+        object.__setattr__(self, "labels", np.ascontiguousarray(self.labels))
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}: {len(self)} images of shape "
+            f"{self.images.shape[1:]}, {len(self.classes)} classes)"
+        )
+
+    def subset(self, indices: ArrayLike | Sequence[int]) -> Dataset:
+        """Pick images by their index, in the order given.
+
+        Parameters
+        ----------
+        indices : array_like of int, shape (M,)
+            From 0 to N - 1; an index may come more than once.
+
+        Returns
+        -------
+        Dataset
+            A copy of those images and labels; everything else is shared.
+
+        Raises
+        ------
+        TypeError
+            If `indices` are not integers.
+        ValueError
+            If `indices` is not one-dimensional or an index is out of range.
+        """
+        index = np.asarray(indices)
+        if index.size == 0:
+            index = index.astype(np.int64)
+        if index.ndim != 1:
+            raise ValueError(f"indices: expected shape (M,), got {index.shape}")
+        if index.dtype.kind not in "iu":
+            raise TypeError(
+                f"indices: expected integers, got {index.dtype} "
+                "(np.flatnonzero turns a mask into indices)"
+            )
+        wrong = np.flatnonzero((index < 0) | (index >= len(self)))
+        if len(wrong):
+            raise ValueError(
+                f"indices: {len(wrong)} of {len(index)} are outside "
+                f"0..{len(self) - 1}, the first is indices[{wrong[0]}] = "
+                f"{index[wrong[0]]}"
+            )
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+
+def _check_array(name: str, value: object, dtype: np.dtype[np.generic]) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name}: expected an ndarray, got {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+
+
+def _checked_classes(classes: object) -> tuple[str, ...]:
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(
+            f"classes: expected a sequence of str, got {type(classes).__name__}"
+        )
+    if not classes:
+        raise ValueError("classes: expected at least one name, got none")
+    for name in classes:
+        if not isinstance(name, str):
+            raise TypeError(f"classes: expected str, got {type(name).__name__}")
+    return tuple(classes)
+
+
+def _check_labels(labels: NDArray[np.int64], classes: int) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        first = wrong[0]
+        raise ValueError(
+            f"labels: {len(wrong)} of {len(labels)} are outside 0..{classes - 1}, "
+            f"the first is labels[{first}] = {labels[first]}"
+        )
+
+
+def _per_channel(name: str, value: ArrayLike, channels: int) -> NDArray[np.float32]:
+    array = np.array(value, dtype=np.float32)  # a copy: nobody else holds it
+    if array.shape != (channels,):
+        raise ValueError(
+            f"{name}: expected shape ({channels},), one number per channel, "
+            f"got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers, got {array.tolist()}")
+    return array
