@@ -1,0 +1,154 @@
+"""Cross entropy against PyTorch: smoothing, huge logits, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npresnet import functional
+from tests.oracle.compare import CONTIGUOUS, LAYOUTS, check_parity, normal, tied
+
+
+def parity(
+    torch, N, classes, smoothing, dtype, rng, *, draw=normal, layout=CONTIGUOUS, scale=1
+):
+    labels = rng.integers(0, classes, N)
+
+    def ours(inputs, grad_output):
+        loss, cache = functional.cross_entropy_forward(
+            inputs["logits"], labels, label_smoothing=smoothing
+        )
+        grad = functional.cross_entropy_backward(float(grad_output), cache)
+        return {"out": np.asarray(loss, dtype), "grad_logits": grad}
+
+    def theirs(logits):
+        return torch.nn.functional.cross_entropy(
+            logits, torch.tensor(labels), label_smoothing=smoothing
+        )
+
+    logits = scale * draw(rng, N, classes)
+    check_parity(
+        torch,
+        ours,
+        theirs,
+        {"logits": logits},
+        dtype,
+        rng,
+        grad_output=np.array(0.75),
+        # One class: a loss of exactly 0, computed from terms of this size.
+        sizes={"out": 1.0 + np.abs(logits).max(), "grad_logits": 1 / N},
+        layout=layout,
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize(("N", "classes"), [(1, 1), (1, 10), (8, 10), (33, 1000)])
+def test_cross_entropy_matches_torch(torch, N, classes, smoothing, backend, dtype, rng):
+    parity(torch, N, classes, smoothing, dtype, rng)
+
+
+@given(
+    N=st.integers(1, 9),
+    classes=st.integers(1, 20),
+    smoothing=st.floats(0, 1),
+    draw=st.sampled_from([normal, tied]),
+    layout=st.sampled_from(LAYOUTS),
+    scale=st.sampled_from([1.0, 16.0, 1024.0]),
+)
+def test_cross_entropy_matches_torch_over_random_shapes(
+    torch, backend, dtype, N, classes, smoothing, draw, layout, scale
+):
+    rng = np.random.default_rng(0)
+    parity(
+        torch, N, classes, smoothing, dtype, rng, draw=draw, layout=layout, scale=scale
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_huge_logits_are_stable(smoothing, backend, dtype):
+    logits = np.array([[1e4, 0, -1e4], [-3e38, 1, 2]], dtype)
+    labels = np.array([0, 2])
+    loss, cache = functional.cross_entropy_forward(logits[:1], labels[:1])
+    assert float(loss) == 0
+    grad = functional.cross_entropy_backward(1.0, cache)
+    assert np.array_equal(grad, np.zeros((1, 3), dtype))
+    loss, cache = functional.cross_entropy_forward(
+        logits[:1], labels[1:], label_smoothing=smoothing
+    )
+    assert np.isfinite(loss)
+    assert np.all(np.isfinite(functional.cross_entropy_backward(1.0, cache)))
+    loss, cache = functional.cross_entropy_forward(logits[1:], labels[1:])
+    assert float(loss) == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-6)
+    assert np.all(np.isfinite(functional.cross_entropy_backward(1.0, cache)))
+
+
+def test_equal_logits_cost_the_logarithm_of_the_number_of_classes(backend, dtype):
+    loss, _ = functional.cross_entropy_forward(
+        np.full((4, 10), 3, dtype), np.array([0, 1, 2, 9])
+    )
+    assert float(loss) == pytest.approx(math.log(10), rel=1e-6)  # nats
+
+
+def test_the_loss_is_a_mean_over_the_batch(backend, rng):
+    logits, labels = normal(rng, 4, 10), np.array([0, 3, 3, 9])
+    once, cache = functional.cross_entropy_forward(logits, labels)
+    twice, cache_of_two = functional.cross_entropy_forward(
+        np.tile(logits, (2, 1)), np.tile(labels, 2)
+    )
+    assert float(twice) == pytest.approx(float(once), rel=1e-13)
+    grad = functional.cross_entropy_backward(1.0, cache)
+    grad_of_two = functional.cross_entropy_backward(1.0, cache_of_two)
+    assert np.allclose(grad_of_two[:4], grad / 2, rtol=1e-13, atol=0)
+
+
+def test_the_gradient_of_each_image_sums_to_zero(backend, rng):
+    # Adding a constant to all logits changes no probability.
+    logits, labels = normal(rng, 5, 7), np.array([0, 1, 6, 3, 3])
+    _, cache = functional.cross_entropy_forward(logits, labels, label_smoothing=0.1)
+    grad = functional.cross_entropy_backward(1.0, cache)
+    assert np.abs(grad.sum(axis=1)).max() < 1e-16
+    assert np.abs(grad).max() > 0.01
+
+
+def test_any_integer_type_of_labels_will_do(backend, dtype, rng):
+    logits = normal(rng, 3, 5).astype(dtype)
+    expected, _ = functional.cross_entropy_forward(logits, np.array([0, 4, 2]))
+    for kind in (np.uint8, np.int32):
+        loss, _ = functional.cross_entropy_forward(logits, np.array([0, 4, 2], kind))
+        assert loss == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"labels": np.array([0, 5])}, ValueError, "labels"),
+        ({"labels": np.array([-1, 0])}, ValueError, "labels"),
+        ({"labels": np.array([0, 1, 2])}, ValueError, "labels"),
+        ({"labels": np.array([[0], [1]])}, ValueError, "labels"),
+        ({"labels": np.array([0.0, 1.0])}, TypeError, "labels"),
+        ({"logits": np.zeros(5)}, ValueError, "logits"),
+        ({"logits": np.zeros((2, 5), np.int64)}, TypeError, "logits"),
+        ({"logits": np.zeros((0, 5)), "labels": np.zeros(0, int)}, ValueError, ""),
+        ({"label_smoothing": -0.1}, ValueError, "label_smoothing"),
+        ({"label_smoothing": 1.1}, ValueError, "label_smoothing"),
+    ],
+    ids=[
+        "too large",
+        "negative",
+        "too many",
+        "2-d",
+        "floats",
+        "1-d logits",
+        "integers",
+        "empty",
+        "smoothing below 0",
+        "smoothing above 1",
+    ],
+)
+def test_bad_arguments_are_named(change, error, message, backend):
+    arguments = {"logits": np.zeros((2, 5)), "labels": np.array([0, 1])}
+    with pytest.raises(error, match=message) as caught:
+        functional.cross_entropy_forward(**{**arguments, **change})
+    assert "\n" not in str(caught.value)
