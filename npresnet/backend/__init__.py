@@ -1,0 +1,107 @@
+"""The one place that knows that a hot operation can run in two ways.
+
+``backend.conv2d(...)`` is `reference.conv2d` or `kernels.conv2d`, whichever is
+switched on; the two have the same names, signatures and results (to rounding).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from npresnet.backend.geometry import Geometry, as_pair
+from npresnet.backend.threads import available_threads, get_threads, set_threads
+
+__all__ = [
+    "OPERATIONS",
+    "Geometry",
+    "as_pair",
+    "available_threads",
+    "get_backend",
+    "get_threads",
+    "set_backend",
+    "set_threads",
+    "using_backend",
+]
+
+OPERATIONS = (
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "batch_norm_grad_input",
+    "batch_norm_grad_sums",
+    "batch_norm_normalize",
+    "batch_norm_statistics",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "linear",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+)
+
+# Modules are named, not imported: `kernels` loads Numba, which takes a while.
+_MODULES = {
+    "numba": "npresnet.backend.kernels",
+    "reference": "npresnet.backend.reference",
+}
+_name = "numba"
+
+
+def get_backend() -> str:
+    """Name the backend in use: ``"numba"`` or ``"reference"``."""
+    return _name
+
+
+def set_backend(name: str) -> None:
+    """Use the compiled kernels (``"numba"``, the default) or plain NumPy.
+
+    Raises
+    ------
+    ValueError
+        If there is no backend of that name.
+    """
+    global _name
+    if name not in _MODULES:
+        known = ", ".join(map(repr, _MODULES))
+        raise ValueError(f"name must be one of {known}, got {name!r}")
+    _name = name
+
+
+@contextmanager
+def using_backend(name: str) -> Iterator[None]:
+    """Use another backend within a ``with`` block.
+
+    Examples
+    --------
+    >>> import npresnet as nr
+    >>> with nr.using_backend("reference"):
+    ...     nr.get_backend()
+    'reference'
+    """
+    before = _name
+    set_backend(name)
+    try:
+        yield
+    finally:
+        set_backend(before)
+
+
+def module() -> ModuleType:
+    """Return the module that holds the operations in use."""
+    return importlib.import_module(_MODULES[_name])
+
+
+def __getattr__(name: str) -> Any:
+    """Look an operation up in the backend in use."""
+    if name in OPERATIONS:
+        return getattr(module(), name)
+    raise AttributeError(f"module 'npresnet.backend' has no attribute {name!r}")

@@ -1,0 +1,54 @@
+"""The hot operations, compiled: names, signatures and results of `reference`.
+
+Each file holds the operations (plain Python, which prepares arrays) and below them
+the compiled loops. `tile` has the two innermost loops of everything heavy,
+`layout` the way in which pixels are laid out for them, `compile` how and where
+compiled code is kept.
+"""
+
+from npresnet.backend.kernels.activation import relu, relu_grad
+from npresnet.backend.kernels.conv2d import (
+    conv2d,
+    conv2d_grad_input,
+    conv2d_grad_weight,
+)
+from npresnet.backend.kernels.linear import (
+    linear,
+    linear_grad_input,
+    linear_grad_weight,
+)
+from npresnet.backend.kernels.norm import (
+    batch_norm_grad_input,
+    batch_norm_grad_sums,
+    batch_norm_normalize,
+    batch_norm_statistics,
+)
+from npresnet.backend.kernels.pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_grad,
+    avg_pool2d,
+    avg_pool2d_grad,
+    max_pool2d,
+    max_pool2d_grad,
+)
+
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_grad",
+    "avg_pool2d",
+    "avg_pool2d_grad",
+    "batch_norm_grad_input",
+    "batch_norm_grad_sums",
+    "batch_norm_normalize",
+    "batch_norm_statistics",
+    "conv2d",
+    "conv2d_grad_input",
+    "conv2d_grad_weight",
+    "linear",
+    "linear_grad_input",
+    "linear_grad_weight",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+]

@@ -1,0 +1,71 @@
+"""How kernels are compiled, and where the compiled code is kept.
+
+Nothing compiles at import: a kernel compiles at its first call, once per dtype, and
+is then read from disk by every later process.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+# nogil: several threads run one kernel at a time (see backend.threads), which costs
+# far less to compile and to load than Numba's own parallel loops, and keeps Numba's
+# thread pool out of the process. No fastmath: NaN must stay NaN, sums keep order.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Return the folder of compiled kernels, or None where none can be written.
+
+    The environment variable ``NPRESNET_CACHE_DIR`` names another place. The folder
+    is named after the kernels' sources: Numba notices a change in the file that it
+    compiles, but not in a helper that the file takes from another one.
+    """
+    root = os.environ.get("NPRESNET_CACHE_DIR")
+    if root is None:
+        from platformdirs import user_cache_dir
+
+        root = user_cache_dir("npresnet", appauthor=False)
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    folder = Path(root) / f"kernels-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` when it is first called; ``.py_func`` is the plain Python."""
+    compiled = numba.njit(**OPTIONS)(function)
+    folder = cache_folder()
+    if folder is not None and not numba.config.DISABLE_JIT:
+        # Numba reads the setting when caching is switched on for a function; it is
+        # put back at once, because other packages use Numba too.
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder)
+        try:
+            compiled.enable_caching()
+        finally:
+            numba.config.CACHE_DIR = before
+    return compiled
+
+
+def dense(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` as kernels take it: C-contiguous, aligned and writeable.
+
+    Numba compiles anew for every other kind; a copy costs less than that.
+    """
+    return np.require(array, requirements=["C", "A", "W"])
