@@ -1,0 +1,111 @@
+"""One visual language for all pictures.
+
+Colours are those of Okabe and Ito, which people with any of the common kinds of
+colour blindness tell apart. Colour never speaks alone: every series has its own
+line style and marker, so that pictures also read in grey.
+
+References
+----------
+Okabe and Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY_BLUE = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#767676"
+
+_SETTINGS: Any = {
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,  # long enough to show the dashes
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """How a series looks wherever it appears: colour, line style and marker."""
+
+    color: str
+    linestyle: str
+    marker: str
+
+    def keywords(self, points: int) -> dict[str, Any]:
+        """Return keywords for ``Axes.plot``; markers thin out on long series."""
+        return {
+            "color": self.color,
+            "linestyle": self.linestyle,
+            "marker": self.marker,
+            "markevery": max(1, points // 15),
+        }
+
+
+TRAIN = Series(BLUE, "--", "o")
+VALIDATION = Series(GREEN, "-.", "^")
+TEST = Series(VERMILION, "-", "s")
+NEUTRAL = Series(GREY, "-", "")
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Use the house's settings within a ``with`` block, and only there."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def new_figure(
+    columns: int, *, width: float, height: float
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure with axes side by side, apart from pyplot's global state.
+
+    Parameters
+    ----------
+    columns : int
+        Number of axes.
+    width, height : float
+        Size in inches.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
+    return figure, list(axes[0])
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
+    """Write a figure; the suffix decides the format (PNG, SVG, PDF)."""
+    figure.savefig(path, dpi=dpi)

@@ -1,0 +1,17 @@
+"""Training: recipes, the loop, evaluation, and the run folder that it fills."""
+
+from npresnet.training.evaluate import Evaluation, evaluate
+from npresnet.training.interruption import TrainingInterrupted
+from npresnet.training.loop import Run, fit
+from npresnet.training.recipes import Recipe
+from npresnet.training.run_folder import RunFolder
+
+__all__ = [
+    "Evaluation",
+    "Recipe",
+    "Run",
+    "RunFolder",
+    "TrainingInterrupted",
+    "evaluate",
+    "fit",
+]

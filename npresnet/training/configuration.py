@@ -1,0 +1,123 @@
+"""``config.json``: what decided a run, and whether a resumed one agrees with it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata as installed
+from typing import TYPE_CHECKING, Any
+
+from npresnet.training.recipes import Recipe
+from npresnet.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from npresnet.data import Dataset
+    from npresnet.nn import Module
+
+# fit's defaults, which a resumed run reads as "not given".
+_DEFAULT_RECIPE, _DEFAULT_SEED = "digits-quick", 0
+
+
+def describe(
+    model: Module,
+    train: Dataset,
+    test: Dataset,
+    validation_set: Dataset | None,
+    record: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, Any]:
+    """Collect what ``config.json`` says of model, data and machine.
+
+    Parameters
+    ----------
+    model : Module
+        The model to be trained.
+    train, test, validation_set : Dataset
+        The data; `validation_set` may be None.
+    record : mapping, optional
+        Entries that the caller adds to ``model`` and ``dataset``.
+    """
+    import npresnet
+
+    parameters = [parameter.data for parameter in model.parameters()]
+    config: dict[str, Any] = {
+        "npresnet": npresnet.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": {
+            "name": type(model).__name__,
+            "parameters": sum(data.size for data in parameters),
+            "dtype": str(parameters[0].dtype),
+        },
+        "dataset": {
+            "name": train.name,
+            "train": len(train),
+            "validation": 0 if validation_set is None else len(validation_set),
+            "test": len(test),
+            "image_shape": list(train.images.shape[1:]),
+            "classes": list(train.classes),
+            "mean": [float(value) for value in train.mean],
+            "std": [float(value) for value in train.std],
+        },
+        "environment": {
+            "python": platform.python_version(),
+            "numpy": installed.version("numpy"),
+            "numba": installed.version("numba"),
+            "platform": platform.platform(),
+            "backend": npresnet.get_backend(),
+            "threads": npresnet.get_threads(),
+            "command": sys.argv,
+        },
+    }
+    for section, entries in (record or {}).items():
+        config.setdefault(section, {}).update(entries)
+    return config
+
+
+def metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the weights' header says, so that they can travel alone.
+
+    One entry, ``"npresnet"``: the sections ``model`` and ``dataset`` as JSON.
+    """
+    sections = {"model": config["model"], "dataset": config["dataset"]}
+    return {"npresnet": json.dumps(sections)}
+
+
+def check_resumed(
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    recipe: str | Recipe,
+    seed: int,
+    given: Mapping[str, Any],
+) -> None:
+    """Refuse to resume a run with other data, another model or other settings.
+
+    Raises
+    ------
+    ValueError
+        If something that was given disagrees with the run's ``config.json``.
+    """
+
+    def agree(what: str, wanted: Any, kept: Any) -> None:
+        if wanted != kept:
+            raise ValueError(
+                f"{what}: the run in {folder.path} has {kept}, got {wanted}"
+            )
+
+    kept_recipe = Recipe.from_dict(config["recipe"])
+    if isinstance(recipe, Recipe):
+        agree("recipe", recipe, kept_recipe)
+    elif recipe != _DEFAULT_RECIPE:
+        agree("recipe", recipe, kept_recipe.name)
+    if seed != _DEFAULT_SEED:
+        agree("seed", seed, config.get("seed"))
+    for name, value in given.items():
+        if value is not None:
+            agree(name, value, getattr(kept_recipe, name))
+    for name in ("name", "train", "validation", "test", "image_shape", "mean", "std"):
+        kept = config["dataset"].get(name)
+        agree(f"dataset, {name}", facts["dataset"][name], kept)
+    for name in ("parameters", "dtype"):
+        agree(f"model, {name}", facts["model"][name], config["model"].get(name))

@@ -1,0 +1,359 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.optim import Optimizer, Schedule
+from npresnet.training import checkpoint, configuration, recipes
+from npresnet.training.checkpoint import Checkpoint
+from npresnet.training.evaluate import Evaluation, evaluate
+from npresnet.training.interruption import (
+    StopRequest,
+    TrainingInterrupted,
+    stop_requests,
+)
+from npresnet.training.progress import Progress, make_progress
+from npresnet.training.recipes import Recipe
+from npresnet.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from npresnet.data import Dataset
+    from npresnet.nn import Module
+
+# A row of metrics.csv. None: not measured in that epoch.
+Row = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a training run.
+
+    Attributes
+    ----------
+    folder : Path
+        Where configuration, metrics, weights and curves are.
+    recipe : Recipe
+        What was done.
+    history : list of dict
+        One row per epoch: ``epoch`` (1, 2, ...), ``lr`` (of the epoch's last step),
+        ``train_loss`` (nats), ``train_accuracy`` (0 to 1), both as they came up while
+        the weights changed, the same for ``test`` (and ``validation``, where there
+        is such a set), ``seconds`` (training and evaluation) and
+        ``images_per_second`` (training).
+    test : Evaluation
+        The final weights on the test set.
+    """
+
+    folder: Path
+    recipe: Recipe
+    history: list[Row]
+    test: Evaluation
+
+
+def fit(
+    model: Module,
+    train: Dataset,
+    test: Dataset,
+    validation_set: Dataset | None = None,
+    recipe: str | Recipe = "digits-quick",
+    out: str | os.PathLike[str] | None = "runs/first",
+    seed: int = 0,
+    resume: str | os.PathLike[str] | None = None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    quiet: bool = False,
+    progress: Progress | None = None,
+    callbacks: Iterable[Callable[[Row], None]] = (),
+    record: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Run:
+    """Train a model and leave a run folder.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place; in training mode afterwards.
+    train, test : Dataset
+        Images to learn from, and images to measure on.
+    validation_set : Dataset, optional
+        Images to measure on after each epoch; the test set is then looked at once,
+        after the last epoch. Without it, the test set is measured after each epoch.
+    recipe : str or Recipe, default "digits-quick"
+        The settings, or the name of a recipe.
+    out : path or None, default "runs/first"
+        The run folder, which must not hold a run; None makes a new one under
+        ``runs/``, named by date, time, model and data set.
+    seed : int, default 0
+        Decides the order of the images and their augmentation.
+    resume : path, optional
+        Continue the run in this folder: recipe, seed and everything else come from
+        it. A run that was cut off before its first checkpoint starts anew.
+    epochs, batch_size, lr : optional
+        Settings that replace the recipe's.
+    quiet : bool, default False
+        Show no progress.
+    progress : Progress, optional
+        Who is told how it goes; by default a live bar or plain lines.
+    callbacks : iterable of callable, optional
+        Each is called with every new row of the history.
+    record : mapping, optional
+        More for ``config.json``, such as ``{"model": {"name": "resnet8"}}``.
+
+    Returns
+    -------
+    Run
+        The folder, the history, and the final result on the test set.
+
+    Raises
+    ------
+    ValueError
+        If the settings, the data and the model do not fit each other, or what is
+        given to a resumed run disagrees with its folder.
+    FileExistsError
+        If `out` already holds a run.
+    FloatingPointError
+        If the loss is not finite; the last complete epoch's weights stay.
+    TrainingInterrupted
+        At Ctrl-C or a terminate signal; the last complete epoch's weights stay.
+
+    Notes
+    -----
+    Every random number depends on (seed, epoch) only, and the learning rate on the
+    step: a run that was interrupted and resumed ends with the same bits as one that
+    was not.
+    """
+    _check_data(train, test, validation_set)
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    facts = configuration.describe(model, train, test, validation_set, record)
+    watch = make_progress(quiet) if progress is None else progress
+
+    if resume is not None:
+        folder = RunFolder.open(resume)
+        config = folder.read_config()
+        resolved = Recipe.from_dict(config["recipe"])
+        configuration.check_resumed(folder, config, facts, recipe, seed, given)
+        seed = int(config["seed"])
+        start, remarks = checkpoint.load_latest(folder.checkpoint_path)
+        for remark in remarks:
+            watch.message(f"{remark}; going on from the one before it")
+    else:
+        chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
+        resolved = chosen.changed(**given)
+        facts.update(recipe=resolved.to_dict(), seed=seed)
+        folder = RunFolder.create(out, facts["model"]["name"], train.name)
+        folder.write_config(facts)
+        start = None
+
+    session = _Session(
+        model,
+        train,
+        test,
+        validation_set,
+        resolved,
+        seed,
+        folder,
+        watch,
+        tuple(callbacks),
+    )
+    return session.run(start)
+
+
+class _Session:
+    """One run under way."""
+
+    def __init__(
+        self,
+        model: Module,
+        train: Dataset,
+        test: Dataset,
+        validation_set: Dataset | None,
+        recipe: Recipe,
+        seed: int,
+        folder: RunFolder,
+        watch: Progress,
+        callbacks: tuple[Callable[[Row], None], ...],
+    ) -> None:
+        self.model, self.recipe, self.seed, self.folder = model, recipe, seed, folder
+        self.watch, self.callbacks = watch, callbacks
+        self.train, self.test, self.validation_set = train, test, validation_set
+        self.header = configuration.metadata(folder.read_config())
+        self.history: list[Row] = []
+        self.steps = math.ceil(len(train) / recipe.batch_size)  # per epoch
+        self.schedule: Schedule = recipe.make_schedule(self.steps)
+        self.optimizer: Optimizer = recipe.make_optimizer(model)
+
+    def run(self, start: Checkpoint | None) -> Run:
+        """Train the epochs that are left."""
+        if start is not None:
+            self._restore(start)
+        try:
+            with stop_requests() as stop:
+                result = self._run_epochs(stop)
+        except KeyboardInterrupt:
+            raise self._interrupted(stop) from None
+        finally:
+            self.watch.close()
+        return Run(self.folder.path, self.recipe, self.history, result)
+
+    def _run_epochs(self, stop: StopRequest) -> Evaluation:
+        result: Evaluation | None = None
+        for epoch in range(len(self.history) + 1, self.recipe.epochs + 1):
+            row, result = self._epoch(epoch, stop)
+            self._save(row)
+            self.watch.end_epoch(row)
+            for callback in self.callbacks:
+                callback(row)
+        return evaluate(self.model, self.test) if result is None else result
+
+    def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
+        """Train one epoch and measure it."""
+        self.watch.begin_epoch(epoch, self.recipe.epochs, self.steps)
+        began = time.perf_counter()
+        # NaN and infinity are looked for where the loss is known: one line names them.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            loss, accuracy = self._train_epoch(epoch, stop)
+            trained = time.perf_counter()
+            row: Row = {
+                "epoch": epoch,
+                "lr": self.optimizer.lr,
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+            }
+            result: Evaluation | None = None
+            if self.validation_set is not None:
+                self._measure("validation", self.validation_set, row)
+            if self.validation_set is None or epoch == self.recipe.epochs:
+                result = self._measure("test", self.test, row)
+            else:
+                row.update(test_loss=None, test_accuracy=None)
+        row["seconds"] = time.perf_counter() - began
+        row["images_per_second"] = len(self.train) / (trained - began)
+        return row, result
+
+    def _train_epoch(self, epoch: int, stop: StopRequest) -> tuple[float, float]:
+        """Go through the training set once; return mean loss and accuracy."""
+        from npresnet.data import batches
+        from npresnet.nn import CrossEntropyLoss
+
+        model, optimizer = self.model, self.optimizer
+        criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
+        first_step = (epoch - 1) * self.steps
+        loss_sum, correct, images = 0.0, 0, 0
+        model.train()
+        for number, (x, labels) in enumerate(
+            batches(
+                self.train,
+                self.recipe.batch_size,
+                shuffle=True,
+                seed=self.seed,
+                epoch=epoch,
+                augment=self.recipe.make_augmentation(self.train.images.shape[1]),
+                dtype=_dtype(model),
+            )
+        ):
+            if stop.signal_number is not None:
+                raise KeyboardInterrupt
+            logits = model(x)  # (N, classes)
+            loss = float(criterion(logits, labels))
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"epoch {epoch}, step {number + 1} of {self.steps}: the loss is "
+                    f"{loss}; {self._kept()} (a lower learning rate may help)"
+                )
+            optimizer.zero_grad()
+            model.backward(criterion.backward(), input_grad=False)
+            optimizer.lr = self.schedule(first_step + number)
+            optimizer.step()
+
+            stop.between_batches = True
+            loss_sum += loss * len(labels)
+            correct += int((logits.argmax(axis=1) == labels).sum())
+            images += len(labels)
+            self.watch.batch(loss_sum / images, correct / images, len(labels))
+        return loss_sum / images, correct / images
+
+    def _measure(self, name: str, dataset: Dataset, row: Row) -> Evaluation:
+        result = evaluate(self.model, dataset)
+        if not math.isfinite(result.loss):
+            raise FloatingPointError(
+                f"epoch {row['epoch']}: the {name} loss after its last step is "
+                f"{result.loss}; {self._kept()} (a lower learning rate may help)"
+            )
+        row[f"{name}_loss"] = result.loss
+        row[f"{name}_accuracy"] = result.accuracy
+        return result
+
+    def _save(self, row: Row) -> None:
+        """Bring a complete epoch to the disk; the checkpoint first, it decides."""
+        self.history.append(row)
+        state = Checkpoint(
+            len(self.history),
+            self.model.state_dict(),
+            self.optimizer.state_dict(),
+            self.history,
+        )
+        checkpoint.save(self.folder.checkpoint_path, state)
+        self._write_results()
+
+    def _write_results(self) -> None:
+        self.folder.write_weights(self.model, self.header)
+        self.folder.write_metrics(self.history)
+        self.folder.write_curves(self.history)
+
+    def _restore(self, start: Checkpoint) -> None:
+        """Go back to the end of an epoch; the other files may be older or newer."""
+        self.model.load_state_dict(start.model)
+        self.optimizer.load_state_dict(start.optimizer)
+        self.history = start.history
+        self._write_results()
+
+    def _kept(self) -> str:
+        if not self.history:
+            return "no epoch was complete"
+        return (
+            f"the weights of epoch {len(self.history)} are kept in {self.folder.path}"
+        )
+
+    def _interrupted(self, stop: StopRequest) -> TrainingInterrupted:
+        number = stop.signal_number or 2
+        cause = "Ctrl-C" if number == 2 else f"signal {number}"
+        return TrainingInterrupted(
+            f"stopped by {cause} in epoch {len(self.history) + 1} of "
+            f"{self.recipe.epochs}; {self._kept()}; continue with: "
+            f"npresnet train --resume {self.folder.path}",
+            self.folder.path,
+            number,
+        )
+
+
+def _dtype(model: Module) -> np.dtype[Any]:
+    data: NDArray[Any] = next(iter(model.parameters())).data
+    return data.dtype
+
+
+def _check_data(train: Dataset, test: Dataset, validation_set: Dataset | None) -> None:
+    others = {"test": test, "validation_set": validation_set}
+    for name, dataset in {"train": train, **others}.items():
+        if dataset is not None and len(dataset) == 0:
+            raise ValueError(f"{name}: expected at least one image, got none")
+    for name, dataset in others.items():
+        if dataset is None:
+            continue
+        if dataset.images.shape[1:] != train.images.shape[1:]:
+            raise ValueError(
+                f"{name}: expected images of shape {train.images.shape[1:]} as in "
+                f"train, got {dataset.images.shape[1:]}"
+            )
+        if dataset.classes != train.classes:
+            raise ValueError(f"{name}: its classes differ from those of train")

@@ -1,0 +1,175 @@
+"""The run folder: what a training run leaves behind, file by file.
+
+``config.json``
+    Everything that decided the run, and where it ran.
+``metrics.csv``
+    One row per epoch.
+``weights.safetensors``
+    The weights of the last complete epoch; in the end, the final ones.
+``curves.png``
+    The learning curves so far.
+``checkpoint.safetensors``, ``checkpoint-previous.safetensors``
+    What ``--resume`` needs, and the one before, should the newest be damaged.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npresnet.training.files import replacing
+
+if TYPE_CHECKING:
+    from npresnet.nn import Module
+
+_CONFIG, _METRICS, _WEIGHTS = "config.json", "metrics.csv", "weights.safetensors"
+_CURVES, _CHECKPOINT = "curves.png", "checkpoint.safetensors"
+
+
+class RunFolder:
+    """A folder that holds one run.
+
+    Parameters
+    ----------
+    path : path
+        The folder; use `create` or `open` rather than the constructor.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / _CONFIG
+        self.metrics_path = self.path / _METRICS
+        self.weights_path = self.path / _WEIGHTS
+        self.curves_path = self.path / _CURVES
+        self.checkpoint_path = self.path / _CHECKPOINT
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str] | None, model: str, dataset: str
+    ) -> RunFolder:
+        """Make a folder for a new run.
+
+        Parameters
+        ----------
+        path : path or None
+            None makes ``runs/<date>-<time>-<model>-<dataset>``, a new one each time.
+        model, dataset : str
+            For that name.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder already holds a run, or `path` is a file.
+        """
+        if path is None:
+            return cls(_fresh_folder(Path("runs"), f"{model}-{dataset}"))
+        folder = cls(path)
+        for taken in (_CONFIG, _METRICS, _WEIGHTS, _CHECKPOINT):
+            if (folder.path / taken).exists():
+                raise FileExistsError(
+                    f"{folder.path}: already holds a run ({taken}); name another "
+                    "folder, or resume that run"
+                )
+        if folder.path.exists() and not folder.path.is_dir():
+            raise FileExistsError(f"{folder.path}: expected a folder, found a file")
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Open the folder of an earlier run.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no run in it.
+        """
+        folder = cls(path)
+        if not folder.config_path.exists():
+            raise FileNotFoundError(
+                f"{folder.path}: holds no run ({_CONFIG} is missing)"
+            )
+        return folder
+
+    def read_config(self) -> dict[str, Any]:
+        """Read ``config.json``.
+
+        Raises
+        ------
+        ValueError
+            If it is not a JSON object with the entries that `fit` writes.
+        """
+        return read_config(self.config_path)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write ``config.json``."""
+        with replacing(self.config_path) as new:
+            new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def write_metrics(self, history: Sequence[Mapping[str, float | None]]) -> None:
+        """Write ``metrics.csv``: a header, and one row per epoch."""
+        with (
+            replacing(self.metrics_path) as new,
+            open(new, "w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+            writer.writeheader()
+            for row in history:
+                writer.writerow({name: _short(value) for name, value in row.items()})
+
+    def write_weights(self, model: Module, metadata: Mapping[str, str]) -> None:
+        """Write ``weights.safetensors``, with a header that says what they are."""
+        from npresnet import weights
+
+        with replacing(self.weights_path) as new:
+            weights.save(new, model, metadata=dict(metadata))
+
+    def write_curves(self, history: Sequence[Mapping[str, float | None]]) -> None:
+        """Draw ``curves.png``."""
+        from npresnet.plots import learning_curves
+
+        with replacing(self.curves_path) as new:
+            learning_curves(history, new)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a run's ``config.json``.
+
+    Raises
+    ------
+    ValueError
+        If it is not a JSON object with the entries that `fit` writes.
+    """
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+    for entry in ("model", "dataset", "recipe"):
+        if not isinstance(config, dict) or not isinstance(config.get(entry), dict):
+            raise ValueError(f"{path}: expected the entry {entry!r}, which is missing")
+    return config
+
+
+def _fresh_folder(parent: Path, what: str) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    attempt = 1
+    while True:
+        number = "" if attempt == 1 else f"-{attempt}"
+        path = parent / f"{stamp}-{what}{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            attempt += 1
+        else:
+            return path
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:d}" if isinstance(value, int) else f"{value:.6g}"
