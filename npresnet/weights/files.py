@@ -1,0 +1,226 @@
+"""Saving and loading: which format a file has, and how it is replaced safely.
+
+========================  ==========================================================
+PyTorch, zip and legacy   :mod:`npresnet.weights.torch_files`
+safetensors               a length, a JSON header, raw bytes
+                          (https://github.com/huggingface/safetensors)
+npz                       a zip archive of .npy records
+                          (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)
+========================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from npresnet.weights import arrays
+from npresnet.weights.tensors import RefusedFile
+from npresnet.weights.torch_files import (
+    is_legacy,
+    is_torch_archive,
+    read_archive,
+    read_legacy,
+)
+from npresnet.weights.zip_records import read_directory
+
+_T = TypeVar("_T")
+
+
+class HasStateDict(Protocol):
+    """Anything with weights to save: a Module, for instance."""
+
+    def state_dict(self) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        ...
+
+
+_WRITERS: dict[str, Callable[[BinaryIO, dict[str, NDArray[Any]], Any], None]] = {
+    ".safetensors": arrays.write_safetensors,
+    ".npz": arrays.write_npz,
+}
+
+
+def save(
+    path: str | os.PathLike[str],
+    model_or_state_dict: HasStateDict | Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights to a .safetensors or .npz file, whole or not at all.
+
+    The bytes go to a new file in the same folder, which takes the place of `path`
+    only once the disk has them: whatever interrupts a save, an older file of this
+    name stays as it was. PyTorch loads a .safetensors file with
+    ``safetensors.torch.load_model(model, path, strict=True)``.
+
+    Parameters
+    ----------
+    path : str or path
+        Its suffix selects the format.
+    model_or_state_dict : Module or dict of str to ndarray
+        The weights, or an object whose ``state_dict()`` returns them. Arrays are
+        written C-contiguous and little-endian; ``num_batches_tracked`` as int64 of
+        shape ().
+    metadata : dict of str to str, optional
+        Notes for the header of a .safetensors file; see `read_metadata`.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another, or a name or dtype cannot be written.
+    TypeError
+        If something is not an ndarray, or a name or note not a str.
+    FileNotFoundError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, npresnet as nr
+    >>> path = tempfile.mkdtemp() + "/w.safetensors"
+    >>> nr.weights.save(path, {"fc.bias": np.zeros(2, np.float32)})
+    >>> nr.weights.load(path)
+    {'fc.bias': array([0., 0.], dtype=float32)}
+    """
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
+    writer = _WRITERS.get(target.suffix)
+    if writer is None:
+        raise ValueError(
+            f"{os.fspath(path)}: the suffix has to be .safetensors or .npz, not "
+            f"{target.suffix!r}"
+        )
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: there is no such folder")
+    tensors = arrays.prepare(model_or_state_dict)
+    with _replacing(target) as file:
+        writer(file, tensors, metadata)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read weights from a safetensors, npz or PyTorch file, whatever its name.
+
+    Nothing in the file is executed. PyTorch's files may hold tensors (Parameters
+    too) inside dicts, lists and tuples, beside texts, numbers, booleans and None;
+    a file that asks for more is refused.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    object
+        For safetensors and npz, a dict of str to ndarray. For PyTorch's files, the
+        object that was saved, every tensor an ndarray; a ``state_dict()`` is an
+        OrderedDict of str to ndarray, and names are left as they are. Arrays are
+        writeable and C-contiguous and share no memory; bfloat16 becomes float32,
+        all other types stay.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is broken, of another format, or asks for anything but tensors
+        and plain values. The message is one line that begins with the path.
+    """
+    return _read(path, _load)
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the notes that `save` put into a .safetensors file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    dict of str to str
+        Empty for files without notes and for other formats.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is broken.
+    """
+    return _read(path, _load_metadata)
+
+
+def _read(path: str | os.PathLike[str], reader: Callable[[BinaryIO, int], _T]) -> _T:
+    """Open a file and read it; every error becomes one line that names the file."""
+    name = os.fspath(path)
+    try:
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise RefusedFile("is not a file")
+        with open(name, "rb") as file:
+            return reader(file, os.fstat(file.fileno()).st_size)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name}: there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"{name}: cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise ValueError(f"{name}: needs more memory than there is") from None
+    except RefusedFile as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `target` once it is safely written."""
+    new = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(new, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, target)
+    except BaseException:  # an interrupt too
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _load(file: BinaryIO, file_size: int) -> Any:
+    head = file.read(512)
+    if head[:4] in (b"PK\3\4", b"PK\5\6"):
+        records = read_directory(file, file_size)
+        if is_torch_archive(records):
+            return read_archive(file, file_size, records)
+        return arrays.read_npz(file, file_size, records)
+    if is_legacy(head):
+        return read_legacy(file, file_size)
+    if arrays.is_safetensors(head, file_size):
+        return arrays.read_safetensors(file)
+    raise RefusedFile(_what_else(head))
+
+
+def _load_metadata(file: BinaryIO, file_size: int) -> dict[str, str]:
+    if arrays.is_safetensors(file.read(9), file_size):
+        return arrays.read_safetensors_metadata(file)
+    return {}
+
+
+def _what_else(head: bytes) -> str:
+    """Say in one line what a file is that is none of ours."""
+    if not head:
+        return "is empty"
+    if head[257:262] == b"ustar":
+        return (
+            "refused: a tar file, perhaps of PyTorch before 0.1.10; load it with an "
+            "old PyTorch and save it again"
+        )
+    if head[:1] == b"\x80":
+        return (
+            "refused: a bare pickle, which is a program; only files that torch.save "
+            "writes are read"
+        )
+    return "neither a safetensors, an npz nor a PyTorch file"
