@@ -20,7 +20,7 @@ collect_ignore_glob = ["oracle/*"]
 # `pytest --hypothesis-profile=wide` looks further.
 settings.register_profile(
     "ordinary",
-    max_examples=25,
+    max_examples=100,
     derandomize=True,
     deadline=None,
     # The fixtures in question are a switch and a dtype: the same for all examples.
@@ -29,7 +29,7 @@ settings.register_profile(
 settings.register_profile(
     "wide",
     settings.get_profile("ordinary"),
-    max_examples=400,
+    max_examples=1000,
     derandomize=False,
     print_blob=True,
 )

@@ -268,15 +268,15 @@ def test_a_nan_spreads_over_its_receptive_fields_only(backend, dtype):
         ({"bias": np.zeros((3,), np.float32)}, ValueError, "bias"),
         ({"bias": np.zeros((4,), np.float64)}, TypeError, "bias"),
         ({"stride": 0}, ValueError, "stride"),
-        ({"stride": (1, 2, 3)}, ValueError, "stride"),
-        ({"stride": 1.5}, (TypeError, ValueError), "stride"),
+        ({"stride": (1, 2, 3)}, TypeError, "stride"),
+        ({"stride": 1.5}, TypeError, "stride"),
         ({"padding": -1}, ValueError, "padding"),
         ({"dilation": 0}, ValueError, "dilation"),
         ({"groups": 2}, ValueError, "groups"),
         ({"groups": 0}, ValueError, "groups"),
         ({"x": np.zeros((2, 3, 2, 6), np.float32)}, ValueError, "kernel"),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, str) else "",
 )
 def test_bad_arguments_are_named(change, error, message, backend):
     arguments = {

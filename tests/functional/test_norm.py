@@ -273,7 +273,7 @@ def test_an_all_ones_gradient_gives_zero_and_so_tests_nothing(backend, rng):
 def test_one_value_per_channel_cannot_be_trained_on(C, backend, dtype):
     x = np.ones((1, C, 1, 1), dtype)
     vector = np.ones(C, dtype)
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
+    with pytest.raises(ValueError, match="more than one value per channel"):
         functional.batch_norm_forward(x, vector, vector, vector, vector, training=True)
     # ... as in PyTorch; but it can be predicted from.
     out, *_ = functional.batch_norm_forward(

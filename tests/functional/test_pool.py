@@ -60,8 +60,9 @@ def cases(draw, dilated):
     small = st.integers(1, 3)
     dilation = draw(st.tuples(small, small)) if dilated else (1, 1)
     stride = draw(st.one_of(st.none(), small, st.tuples(small, small)))
+    # At least d pixels: a dilated window could step over a smaller plane.
     H, W = (
-        max(1, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 8))
+        max(d, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 8))
         for k, p, d in zip(kernel, padding, dilation, strict=True)
     )
     return Case((draw(small), draw(small), H, W), kernel, stride, padding, dilation)

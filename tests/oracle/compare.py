@@ -31,6 +31,8 @@ class Layout(NamedTuple):
 
     def arrange(self, array):
         """Return an equal array laid out this way."""
+        if array.ndim == 0:
+            return array.copy()
         if self.name == "strided":
             wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
             view = wide[..., ::2]
@@ -104,14 +106,14 @@ def autograd(torch, function, inputs, grad_output, dtype, constant=()):
     that is not in `constant`.
     """
     tensors = {
-        name: torch.tensor(np.ascontiguousarray(array, dtype))
+        name: torch.tensor(np.array(array, dtype, order="C"))
         for name, array in inputs.items()
     }
     for name, tensor in tensors.items():
         tensor.requires_grad_(name not in constant)
     out = function(**tensors)
     results = {"out": out.detach().numpy()}
-    out.backward(torch.tensor(np.ascontiguousarray(grad_output, dtype)))
+    out.backward(torch.tensor(np.array(grad_output, dtype, order="C")))
     for name, tensor in tensors.items():
         if name not in constant:
             assert tensor.grad is not None, name

@@ -1,0 +1,147 @@
+"""Parameters, multiply-adds and sizes: what a wrong architecture changes.
+
+Parameter counts alone miss a stride in the wrong place; the numbers of multiply-adds
+and the sizes after each stage do not.
+"""
+
+import numpy as np
+import pytest
+
+import npresnet as nr
+
+# Parameters with 1000 classes, with 10; GMACs at 224x224 of v1.5 and of v1.
+IMAGENET = {
+    "resnet18": (11_689_512, 11_181_642, 1.814, 1.814),
+    "resnet34": (21_797_672, 21_289_802, 3.664, 3.664),
+    "resnet50": (25_557_032, 23_528_522, 4.089, 3.858),
+    "resnet101": (44_549_160, 42_520_650, 7.801, 7.570),
+    "resnet152": (60_192_808, 58_164_298, 11.514, 11.282),
+}
+# Parameters with shortcuts A, B and C; millions of multiply-adds with A at 32x32.
+CIFAR = {
+    8: (75_290, 78_042, 78_330, 12.24),
+    14: (172_506, 175_258, 181_146, 26.40),
+    20: (269_722, 272_474, 283_962, 40.55),
+    32: (464_154, 466_906, 489_594, 68.86),
+    44: (658_586, 661_338, 695_226, 97.17),
+    56: (853_018, 855_770, 900_858, 125.49),
+    110: (1_727_962, 1_730_714, 1_826_202, 252.89),
+}
+
+
+def count(model):
+    return sum(parameter.data.size for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_parameter_counts(name):
+    assert count(nr.models.create(name)) == IMAGENET[name][0]
+    # The two layouts have the same parameters.
+    assert (
+        count(nr.models.create(name, stride_in="1x1", num_classes=10))
+        == (IMAGENET[name][1])
+    )
+
+
+@pytest.mark.parametrize("depth", CIFAR)
+@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
+def test_cifar_parameter_counts(depth, shortcut):
+    model = nr.models.create(f"resnet{depth}", shortcut=shortcut)
+    assert count(model) == CIFAR[depth]["ABC".index(shortcut)]
+
+
+@pytest.mark.parametrize("depth", CIFAR)
+def test_plain_twins_have_the_parameters_of_option_a(depth):
+    assert count(nr.models.create(f"plain{depth}")) == CIFAR[depth][0]
+
+
+def test_resnet1202_has_19_million_parameters():
+    assert count(nr.models.resnet1202(shortcut="A")) == 19_421_274
+    assert count(nr.models.resnet1202(shortcut="B")) == 19_424_026
+
+
+@pytest.mark.parametrize("stride_in", ["3x3", "1x1"])
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_multiply_adds(name, stride_in):
+    model = nr.models.create(name, stride_in=stride_in)
+    macs = nr.lens.cost(model, (3, 224, 224)).macs
+    expected = IMAGENET[name][2 if stride_in == "3x3" else 3]
+    assert macs / 1e9 == pytest.approx(expected, abs=0.0006)
+
+
+@pytest.mark.parametrize("depth", CIFAR)
+def test_cifar_multiply_adds(depth):
+    model = nr.models.create(f"resnet{depth}", shortcut="A")
+    macs = nr.lens.cost(model, (3, 32, 32)).macs
+    assert macs / 1e6 == pytest.approx(CIFAR[depth][3], abs=0.006)
+
+
+def stage_shapes(model, x):
+    """Run the model child by child; the shape after each of them."""
+    shapes = {}
+    with nr.no_grad():
+        for name, child in model.named_children():
+            if name == "fc":
+                x = x.reshape(len(x), -1)
+            x = child(x)
+            shapes[name] = x.shape
+    return shapes
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_spatial_size_after_every_imagenet_stage(name):
+    model = nr.models.create(name).eval()
+    shapes = stage_shapes(model, np.zeros((1, 3, 96, 64), np.float32))
+    widths = (64, 128, 256, 512)
+    expansion = 4 if name in ("resnet50", "resnet101", "resnet152") else 1
+    assert shapes["conv1"] == (1, 64, 48, 32)
+    assert shapes["maxpool"] == (1, 64, 24, 16)
+    for stage, width in enumerate(widths):
+        assert shapes[f"layer{stage + 1}"] == (
+            1,
+            expansion * width,
+            24 >> stage,
+            16 >> stage,
+        )
+    assert shapes["avgpool"] == (1, 512 * expansion, 1, 1)
+    assert shapes["fc"] == (1, 1000)
+
+
+def test_resnet18_sees_224_pixels_as_the_paper_says():
+    model = nr.models.resnet18().eval()
+    shapes = stage_shapes(model, np.zeros((1, 3, 224, 224), np.float32))
+    sizes = [shapes[f"layer{stage}"][2:] for stage in (1, 2, 3, 4)]
+    assert sizes == [(56, 56), (28, 28), (14, 14), (7, 7)]
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet20", "plain20", "resnet56"])
+@pytest.mark.parametrize("size", [32, 31, 8])
+def test_spatial_size_after_every_cifar_stage(name, size):
+    model = nr.models.create(name).eval()
+    shapes = stage_shapes(model, np.zeros((2, 3, size, size), np.float32))
+    half, quarter = -(-size // 2), -(-size // 4)
+    assert shapes["conv1"] == (2, 16, size, size)
+    assert shapes["layer1"] == (2, 16, size, size)
+    assert shapes["layer2"] == (2, 32, half, half)
+    assert shapes["layer3"] == (2, 64, quarter, quarter)
+    assert shapes["avgpool"] == (2, 64, 1, 1)
+    assert shapes["fc"] == (2, 10)
+
+
+def test_the_number_of_convolutions_is_the_depth_in_the_name():
+    for name, (convolutions, projections) in {
+        "resnet18": (20, 3),
+        "resnet34": (36, 3),
+        "resnet50": (53, 4),
+        "resnet101": (104, 4),
+        "resnet152": (155, 4),
+    }.items():
+        names = [
+            key
+            for key, parameter in nr.models.create(name).named_parameters()
+            if parameter.data.ndim == 4
+        ]
+        assert len(names) == convolutions
+        assert sum("downsample" in key for key in names) == projections
+        # One convolution or linear layer per unit of depth, projections not counted.
+        assert len(names) - projections + 1 == int(name.removeprefix("resnet"))
