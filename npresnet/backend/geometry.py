@@ -10,7 +10,7 @@ Pair = tuple[int, int]
 def output_length(
     length: int, kernel_size: int, stride: int, padding: int, dilation: int
 ) -> int:
-    """Number of places a window takes along one axis: PyTorch's floor formula.
+    """Count the places a window takes along one axis: PyTorch's floor formula.
 
     ``floor((length + 2*padding - dilation*(kernel_size - 1) - 1) / stride) + 1``;
     pixels that the last step cannot reach are left over.
@@ -46,7 +46,7 @@ class Geometry(NamedTuple):
     def of(
         cls,
         input_size: Pair,
-        kernel_size: Pair,
+        kernel_size: int | Pair,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         dilation: int | Pair = 1,

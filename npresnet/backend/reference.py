@@ -94,7 +94,8 @@ def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     columns = im2col(x, geometry)  # (N, C*KH*KW, OH*OW)
     columns = columns.reshape(N, G, -1, columns.shape[-1])
     kernels = weight.reshape(G, len(weight) // G, -1)  # (G, K/G, C/G*KH*KW)
-    return (kernels @ columns).reshape(N, -1, *geometry.output_size)
+    out: Array = kernels @ columns  # (N, G, K/G, OH*OW)
+    return out.reshape(N, -1, *geometry.output_size)
 
 
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
@@ -113,7 +114,8 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     columns = im2col(x, geometry)  # rebuilt, not kept: KH*KW times as large as x
     columns = columns.reshape(N, G, -1, columns.shape[-1])
     grad_rows = grad_output.reshape(N, G, K // G, -1)  # (N, G, K/G, OH*OW)
-    grad_kernels = grad_rows @ columns.transpose(0, 1, 3, 2)  # (N, G, K/G, C/G*KH*KW)
+    # (N, G, K/G, C/G*KH*KW)
+    grad_kernels: Array = grad_rows @ columns.transpose(0, 1, 3, 2)
     return grad_kernels.sum(axis=0).reshape(K, -1, *geometry.kernel_size)
 
 
@@ -164,7 +166,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.int32]]:
 
 
 def _first_tap_inside(geometry: Geometry) -> NDArray[np.intp]:
-    """Number, for every output place, the first tap that is not border: (OH, OW)."""
+    """Find, for every output place, the first tap that is not border: (OH, OW)."""
 
     def first(places: int, stride: int, padding: int, dilation: int) -> Any:
         border = np.maximum(padding - np.arange(places) * stride, 0)  # pixels

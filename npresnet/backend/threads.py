@@ -19,7 +19,7 @@ _PIECES_PER_THREAD = 4
 
 
 def available_threads() -> int:
-    """Number of processors that this process may use."""
+    """Count the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

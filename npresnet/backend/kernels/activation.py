@@ -33,7 +33,7 @@ def relu_grad(grad_output: Array, out: Array) -> Array:
 
 
 @kernel
-def _relu(out, x, piece, first, last):  # type: ignore[no-untyped-def]
+def _relu(out, x, piece, first, last):
     out = out[first * piece : last * piece]
     x = x[first * piece : last * piece]
     zero = x.dtype.type(0)
@@ -42,7 +42,7 @@ def _relu(out, x, piece, first, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _relu_grad(grad_input, grad_output, out, piece, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _relu_grad(grad_input, grad_output, out, piece, first, last):
     grad_input = grad_input[first * piece : last * piece]
     grad_output = grad_output[first * piece : last * piece]
     out = out[first * piece : last * piece]

@@ -41,9 +41,7 @@ def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     out = np.empty((N, K, *geometry.output_size), x.dtype)
     offsets = row_offsets(blocks, geometry, C)
     packed = _pack(weight.reshape(geometry.groups, K // geometry.groups, -1))
-    share_out(
-        _convolve, blocks.count, out, x, packed, offsets, geometry, blocks, shape
-    )
+    share_out(_convolve, blocks.total, out, x, packed, offsets, geometry, blocks, shape)
     return out
 
 
@@ -91,7 +89,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     share_out(
         _correlate, partials, partial, grad_output, x, padded, geometry, blocks, shape
     )
-    grad_weight = partial.sum(axis=0)[:, : K // G, : len(offsets)]
+    grad_weight: Array = partial.sum(axis=0)[:, : K // G, : len(offsets)]
     return grad_weight.reshape(K, C, *geometry.kernel_size)
 
 
@@ -120,7 +118,7 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 @kernel
-def _convolve(out, x, packed, offsets, geometry, blocks, shape, first_block, end_block):  # type: ignore[no-untyped-def]  # noqa: E501
+def _convolve(out, x, packed, offsets, geometry, blocks, shape, first_block, end_block):
     """Compute blocks first_block ... end_block-1 of `reference.conv2d`."""
     N, K = out.shape[:2]
     groups, tiles = packed.shape[:2]
@@ -136,9 +134,7 @@ def _convolve(out, x, packed, offsets, geometry, blocks, shape, first_block, end
         # Not beyond the last row that is wanted of the last image.
         used = (last - first - 1) * image_places + (bottom - top) * blocks.grid_width
         for g in range(groups):
-            lay_out(
-                layout, x, g * C, C, geometry, blocks, first, last, top, bottom
-            )
+            lay_out(layout, x, g * C, C, geometry, blocks, first, last, top, bottom)
             for tile in range(tiles):
                 begin = (g * tiles + tile) * len(offsets) * shape.channels
                 for start in range(0, used, shape.width):
@@ -153,7 +149,7 @@ def _convolve(out, x, packed, offsets, geometry, blocks, shape, first_block, end
 
 
 @kernel
-def _collect(out, places, grid_width):  # type: ignore[no-untyped-def]
+def _collect(out, places, grid_width):
     """Copy the wanted places of a grid: out (rows, OW)."""
     rows, OW = out.shape
     for h in range(rows):
@@ -164,9 +160,11 @@ def _collect(out, places, grid_width):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _correlate(partial, grad_output, x, offsets, geometry, blocks, shape, first_part, end_part):  # type: ignore[no-untyped-def]  # noqa: E501
+def _correlate(
+    partial, grad_output, x, offsets, geometry, blocks, shape, first_part, end_part
+):
     """Sum `reference.conv2d_grad_weight` over parts first_part ... of the batch."""
-    N, K, OH, OW = grad_output.shape
+    N, K, OH = grad_output.shape[:3]
     parts, groups, height, depth = partial.shape
     C, KG = x.shape[1] // groups, K // groups
     image_places = blocks.grid_rows * blocks.grid_width
@@ -184,9 +182,7 @@ def _correlate(partial, grad_output, x, offsets, geometry, blocks, shape, first_
             length = -(-used // shape.lanes) * shape.lanes
             for g in range(groups):
                 out = partial[part, g].reshape(-1)
-                lay_out(
-                    layout, x, g * C, C, geometry, blocks, first, last, top, bottom
-                )
+                lay_out(layout, x, g * C, C, geometry, blocks, first, last, top, bottom)
                 for k in range(KG):
                     row = grad[k * step : k * step + length]
                     _spread(
@@ -212,7 +208,7 @@ def _correlate(partial, grad_output, x, offsets, geometry, blocks, shape, first_
 
 
 @kernel
-def _spread(row, grad, image_places, grid_width):  # type: ignore[no-untyped-def]
+def _spread(row, grad, image_places, grid_width):
     """Put planes (images, rows, OW) onto the grid, zeros between: the other way."""
     row[:] = 0
     images, rows, OW = grad.shape
@@ -257,7 +253,18 @@ def _scatter_columns(grad_output: Array, weight: Array, geometry: Geometry) -> A
 
 
 @kernel
-def _scatter(grad_input, grad_output, packed, offsets, geometry, pointwise, blocks, shape, first_image, end_image):  # type: ignore[no-untyped-def]  # noqa: E501
+def _scatter(
+    grad_input,
+    grad_output,
+    packed,
+    offsets,
+    geometry,
+    pointwise,
+    blocks,
+    shape,
+    first_image,
+    end_image,
+):
     """Compute `reference.conv2d_grad_input` of images first_image ... end_image-1."""
     OH, OW = grad_output.shape[2:]
     KH, KW = geometry.kernel_size
@@ -305,7 +312,7 @@ def _scatter(grad_input, grad_output, packed, offsets, geometry, pointwise, bloc
 
 
 @kernel
-def _add_column_row(plane, columns, geometry, i, j, top, bottom):  # type: ignore[no-untyped-def]  # noqa: E501
+def _add_column_row(plane, columns, geometry, i, j, top, bottom):
     """Add what output rows top ... bottom bring back through tap (i, j)."""
     H, W = plane.shape
     SH, SW = geometry.stride

@@ -30,7 +30,7 @@ class Blocks(NamedTuple):
     images: int  # images in a block
     bands: int  # bands that an image is cut into; 1 where images > 1
     band_rows: int  # output rows in a band
-    count: int  # blocks in all
+    total: int  # blocks in all
     in_place: bool  # strip (True) or columns (False)
     grid_rows: int  # grid rows of one image of a block
     grid_width: int  # grid places in a row
@@ -89,7 +89,7 @@ def row_offsets(blocks: Blocks, geometry: Geometry, channels: int) -> np.ndarray
 
 
 @kernel
-def block_range(blocks, block, images, output_rows):  # type: ignore[no-untyped-def]
+def block_range(blocks, block, images, output_rows):
     """Return a block's first and last image, and first and last output row."""
     first = block // blocks.bands * blocks.images
     top = block % blocks.bands * blocks.band_rows
@@ -102,7 +102,7 @@ def block_range(blocks, block, images, output_rows):  # type: ignore[no-untyped-
 
 
 @kernel
-def lay_out(layout, x, channel, channels, geometry, blocks, first, last, top, bottom):  # type: ignore[no-untyped-def]  # noqa: E501
+def lay_out(layout, x, channel, channels, geometry, blocks, first, last, top, bottom):
     """Fill `layout` with channels channel ... channel+channels-1 of images first ..."""
     KH, KW = geometry.kernel_size
     if blocks.in_place:
@@ -126,7 +126,7 @@ def lay_out(layout, x, channel, channels, geometry, blocks, first, last, top, bo
 
 
 @kernel
-def _lay_out_strip(strip, plane, geometry, top, rows):  # type: ignore[no-untyped-def]
+def _lay_out_strip(strip, plane, geometry, top, rows):
     """Copy `rows` padded rows of a plane, from output row `top` on.
 
     The margins are zero from the beginning and never written to.
@@ -147,7 +147,7 @@ def _lay_out_strip(strip, plane, geometry, top, rows):  # type: ignore[no-untype
 
 
 @kernel
-def _lay_out_column_row(columns, plane, geometry, i, j, top, bottom):  # type: ignore[no-untyped-def]  # noqa: E501
+def _lay_out_column_row(columns, plane, geometry, i, j, top, bottom):
     """Write what kernel tap (i, j) sees of a plane from output rows top ... bottom."""
     H, W = plane.shape
     SH, SW = geometry.stride

@@ -89,7 +89,7 @@ def batch_norm_grad_input(
 
 
 @kernel
-def _statistics(mean, variance, x, first, last):  # type: ignore[no-untyped-def]
+def _statistics(mean, variance, x, first, last):
     N, _, P = x.shape
     whole = P // _LANES * _LANES
     sums = np.empty(_LANES, np.float64)
@@ -120,7 +120,7 @@ def _statistics(mean, variance, x, first, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _normalize(out, x, mean, scale, bias, first, last):  # type: ignore[no-untyped-def]
+def _normalize(out, x, mean, scale, bias, first, last):
     _, C, P = x.shape
     for n in range(first, last):
         for c in range(C):
@@ -131,7 +131,7 @@ def _normalize(out, x, mean, scale, bias, first, last):  # type: ignore[no-untyp
 
 
 @kernel
-def _grad_sums(total, total_x_hat, grad_output, x, mean, inverse_std, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _grad_sums(total, total_x_hat, grad_output, x, mean, inverse_std, first, last):
     N, _, P = x.shape
     whole = P // _LANES * _LANES
     sums, products = np.empty(_LANES, np.float64), np.empty(_LANES, np.float64)
@@ -156,7 +156,7 @@ def _grad_sums(total, total_x_hat, grad_output, x, mean, inverse_std, first, las
 
 
 @kernel
-def _grad_input(grad_input, grad_output, x, mean, slope, scale, mean_grad, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _grad_input(grad_input, grad_output, x, mean, slope, scale, mean_grad, first, last):
     # slope = inverse_std * mean_grad_x_hat, so that x_hat is not computed apart.
     _, C, P = x.shape
     for n in range(first, last):

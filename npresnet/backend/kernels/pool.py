@@ -24,9 +24,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.int32]]:
     out = np.empty((*x.shape[:2], *geometry.output_size), x.dtype)
     winners = np.empty(out.shape, np.int32)
     planes = _planes(x)
-    share_out(
-        _max_pool, len(planes), _planes(out), _planes(winners), planes, geometry
-    )
+    share_out(_max_pool, len(planes), _planes(out), _planes(winners), planes, geometry)
     return out, winners
 
 
@@ -84,7 +82,7 @@ def adaptive_avg_pool2d_grad(grad_output: Array, input_size: Pair) -> Array:
 
 
 @kernel
-def _max_pool(out, winners, x, geometry, first, last):  # type: ignore[no-untyped-def]
+def _max_pool(out, winners, x, geometry, first, last):
     H, W = geometry.input_size
     KH, KW = geometry.kernel_size
     SH, SW = geometry.stride
@@ -107,14 +105,18 @@ def _max_pool(out, winners, x, geometry, first, last):  # type: ignore[no-untype
                             continue
                         value = plane[h, w]
                         # The first of equals, and the first NaN, wins.
-                        if winner < 0 or value > best or (value != value and best == best):
+                        if (
+                            winner < 0
+                            or value > best
+                            or (value != value and best == best)
+                        ):
                             best, winner = value, h * W + w
                 out[p, oh, ow] = best
                 winners[p, oh, ow] = winner
 
 
 @kernel
-def _max_pool_grad(grad_input, grad_output, winners, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _max_pool_grad(grad_input, grad_output, winners, first, last):
     _, OH, OW = grad_output.shape
     for p in range(first, last):
         for oh in range(OH):
@@ -123,7 +125,7 @@ def _max_pool_grad(grad_input, grad_output, winners, first, last):  # type: igno
 
 
 @kernel
-def _avg_pool(out, x, divisor, geometry, first, last):  # type: ignore[no-untyped-def]
+def _avg_pool(out, x, divisor, geometry, first, last):
     H, W = geometry.input_size
     KH, KW = geometry.kernel_size
     OH, OW = geometry.output_size
@@ -140,7 +142,7 @@ def _avg_pool(out, x, divisor, geometry, first, last):  # type: ignore[no-untype
 
 
 @kernel
-def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):
     H, W = geometry.input_size
     KH, KW = geometry.kernel_size
     OH, OW = geometry.output_size
@@ -156,7 +158,7 @@ def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):  # 
 
 
 @kernel
-def _adaptive_avg_pool(out, x, first, last):  # type: ignore[no-untyped-def]
+def _adaptive_avg_pool(out, x, first, last):
     _, H, W = x.shape
     _, OH, OW = out.shape
     for p in range(first, last):
@@ -172,7 +174,7 @@ def _adaptive_avg_pool(out, x, first, last):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _adaptive_avg_pool_grad(grad_input, grad_output, first, last):  # type: ignore[no-untyped-def]  # noqa: E501
+def _adaptive_avg_pool_grad(grad_input, grad_output, first, last):
     _, H, W = grad_input.shape
     _, OH, OW = grad_output.shape
     for p in range(first, last):

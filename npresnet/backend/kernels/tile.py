@@ -52,7 +52,7 @@ def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     return TileShape(lanes, 4, 2 * lanes, 3, 4)
 
 
-def product_tile(out, out_start, out_step, weight, weight_start, rows, start, offsets):  # type: ignore[no-untyped-def]  # typed by Numba
+def product_tile(out, out_start, out_step, weight, weight_start, rows, start, offsets):
     """Set a tile of out to weights times rows, one row of `rows` per offset.
 
     ``out[m, :] = sum_r weight[r, m] * rows[r]``, where row r begins at
@@ -69,7 +69,9 @@ def product_tile(out, out_start, out_step, weight, weight_start, rows, start, of
         out[begin : begin + shape.width] = total
 
 
-def dot_tile(out, out_start, out_step, grad, grad_start, grad_step, rows, offsets, first, length):  # type: ignore[no-untyped-def]  # noqa: E501  # typed by Numba
+def dot_tile(
+    out, out_start, out_step, grad, grad_start, grad_step, rows, offsets, first, length
+):
     """Add a tile of dot products, each over `length` positions, to out.
 
     ``out[m, r] += sum_p grad[m, p] * rows[r, p]``, where row r begins at
@@ -81,9 +83,7 @@ def dot_tile(out, out_start, out_step, grad, grad_start, grad_step, rows, offset
         grad_row = grad[begin : begin + length]
         for r in range(shape.dot_rows):
             offset = offsets[first + r]
-            lanes = (grad_row * rows[offset : offset + length]).reshape(
-                -1, shape.lanes
-            )
+            lanes = (grad_row * rows[offset : offset + length]).reshape(-1, shape.lanes)
             out[out_start + m * out_step + r] += lanes.sum(axis=0).sum()
 
 
@@ -183,8 +183,8 @@ def _number(value: int) -> ir.Constant:
     return ir.Constant(_I64, value)
 
 
-@intrinsic  # type: ignore[misc]
-def _product_tile(  # type: ignore[no-untyped-def]
+@intrinsic
+def _product_tile(
     typing, out, out_start, out_step, weight, weight_start, rows, start, offsets
 ):
     arguments = (
@@ -222,9 +222,7 @@ def _product_tile(  # type: ignore[no-untyped-def]
             for m in range(channels):
                 factor = emit.spread(emit.at(factors, _number(m)))
                 for v in range(vectors):
-                    new.append(
-                        emit.multiply_add(factor, row[v], sums[m * vectors + v])
-                    )
+                    new.append(emit.multiply_add(factor, row[v], sums[m * vectors + v]))
             return new
 
         array = context.make_array(signature.args[7])(context, builder, args[7])
@@ -240,8 +238,8 @@ def _product_tile(  # type: ignore[no-untyped-def]
     return types.void(*arguments), generate
 
 
-@intrinsic  # type: ignore[misc]
-def _dot_tile(  # type: ignore[no-untyped-def]
+@intrinsic
+def _dot_tile(
     typing,
     out,
     out_start,
@@ -298,9 +296,7 @@ def _dot_tile(  # type: ignore[no-untyped-def]
                 for r in range(row_count)
             ]
 
-        sums = emit.accumulate(
-            builder.sdiv(length, lanes), channels * row_count, step
-        )
+        sums = emit.accumulate(builder.sdiv(length, lanes), channels * row_count, step)
         for m in range(channels):
             begin = emit.at(emit.at(out_p, out_start), out_step, _number(m))
             for r in range(row_count):
@@ -313,10 +309,10 @@ def _dot_tile(  # type: ignore[no-untyped-def]
 
 
 @overload(product_tile)
-def _compiled_product_tile(  # type: ignore[no-untyped-def]
+def _compiled_product_tile(
     out, out_start, out_step, weight, weight_start, rows, start, offsets
 ):
-    def implementation(  # type: ignore[no-untyped-def]
+    def implementation(
         out, out_start, out_step, weight, weight_start, rows, start, offsets
     ):
         _product_tile(
@@ -327,10 +323,10 @@ def _compiled_product_tile(  # type: ignore[no-untyped-def]
 
 
 @overload(dot_tile)
-def _compiled_dot_tile(  # type: ignore[no-untyped-def]
+def _compiled_dot_tile(
     out, out_start, out_step, grad, grad_start, grad_step, rows, offsets, first, length
 ):
-    def implementation(  # type: ignore[no-untyped-def]
+    def implementation(
         out,
         out_start,
         out_step,

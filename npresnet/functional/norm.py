@@ -1,0 +1,163 @@
+"""Batch norm: every channel gets mean 0 and variance 1, then a scale and a shift."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet import backend
+from npresnet.functional import _check
+
+Array = NDArray[np.floating[Any]]
+
+
+class BatchNormCache(NamedTuple):
+    """What the backward pass of batch norm needs."""
+
+    # (N, C, H, W): x_hat = (x - mean) * inverse_std is recomputed in the pass that
+    # uses it, which costs less than a second array of this size.
+    x: Array
+    mean: Array  # (C,): of the batch when training, the running one when frozen
+    inverse_std: Array  # (C,): 1 / sqrt(variance + eps)
+    weight: Array  # (C,): grad_x is scaled by it
+    training: bool  # the two modes have different formulas
+
+
+def batch_norm_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Array, BatchNormCache, Array, Array]:
+    """Normalise each channel, then scale and shift it.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C, H, W)
+        float32 or float64.
+    weight, bias : ndarray of shape (C,)
+        Scale (gamma) and shift (beta).
+    running_mean, running_var : ndarray of shape (C,)
+        Running statistics; read when frozen, moved on when training.
+    training : bool
+        True: normalise with the batch's own mean and variance over (N, H, W).
+        False: with the running ones (frozen, or evaluation).
+    momentum : float
+        Weight of the *new* value, as in PyTorch (Chainer and Keras weigh the old
+        one): ``running = (1 - momentum)*running + momentum*new``.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    out : ndarray of shape (N, C, H, W)
+        The normalised images.
+    cache : BatchNormCache
+        For `batch_norm_backward`.
+    running_mean, running_var : ndarray of shape (C,)
+        The statistics after this batch: new arrays when training, the arguments
+        themselves when frozen.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a training batch has one value per channel only.
+    TypeError
+        If dtypes differ or are not floating.
+
+    Notes
+    -----
+    The batch is normalised with the biased variance (divided by m = N*H*W), while
+    ``running_var`` takes in the unbiased one (divided by m - 1), as in PyTorch.
+
+    References
+    ----------
+    Ioffe and Szegedy, arXiv 1502.03167, algorithm 1 and section 3.1.
+    """
+    _check.array("x", x, "N C H W")
+    C = x.shape[1]
+    vectors = {
+        "weight": weight,
+        "bias": bias,
+        "running_mean": running_mean,
+        "running_var": running_var,
+    }
+    for name, vector in vectors.items():
+        _check.array(name, vector, "C", like=x)
+        _check.shape(name, vector, (C,), "(one per channel of x)")
+    if training:
+        m = x.size // C
+        if m < 2:
+            raise ValueError(
+                "x must have more than one value per channel in training mode, got "
+                f"shape {x.shape}: a single value has no variance"
+            )
+        mean, variance = backend.batch_norm_statistics(x)
+        unbiased = variance * (m / (m - 1))
+        running_mean = (1 - momentum) * running_mean + momentum * mean
+        running_var = (1 - momentum) * running_var + momentum * unbiased
+    else:
+        mean, variance = running_mean, running_var
+    inverse_std = 1 / np.sqrt(variance + eps)
+    out = backend.batch_norm_normalize(x, mean, inverse_std, weight, bias)
+    cache = BatchNormCache(x, mean, inverse_std, weight, training)
+    return out, cache, running_mean, running_var
+
+
+def batch_norm_backward(
+    grad_output: Array, cache: BatchNormCache
+) -> tuple[Array, Array, Array]:
+    """Turn the gradient by batch norm's output into those by its arguments.
+
+    Parameters
+    ----------
+    grad_output : ndarray of shape (N, C, H, W)
+        Gradient of the loss by the output.
+    cache : BatchNormCache
+        From `batch_norm_forward`.
+
+    Returns
+    -------
+    grad_x : ndarray of shape (N, C, H, W)
+        Training: also through the mean and the variance, which depend on x. Frozen:
+        the statistics are constants, and it is grad_output scaled.
+    grad_weight, grad_bias : ndarray of shape (C,)
+        Sums over (N, H, W).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If grad_output is not of the output's shape and dtype.
+
+    Notes
+    -----
+    With x_hat the normalised input, s = weight / std, and means over (N, H, W)::
+
+        training: grad_x = s * (g - mean(g) - x_hat * mean(g * x_hat))
+        frozen:   grad_x = s * g
+
+    See ``docs/derivations/batch_norm.md``. A constant g gives exactly zero in
+    training, which is why no test here uses one.
+    """
+    x, mean, inverse_std, weight, training = cache
+    _check.gradient(grad_output, x.shape, like=x)
+    grad_bias, grad_weight = backend.batch_norm_grad_sums(
+        grad_output, x, mean, inverse_std
+    )
+    scale = weight * inverse_std
+    if training:
+        m = x.size // x.shape[1]
+        mean_grad, mean_grad_x_hat = grad_bias / m, grad_weight / m
+    else:
+        mean_grad = mean_grad_x_hat = np.zeros_like(grad_bias)
+    grad_x = backend.batch_norm_grad_input(
+        grad_output, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
+    )
+    return grad_x, grad_weight, grad_bias

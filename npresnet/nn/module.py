@@ -1,0 +1,242 @@
+"""Module: state around the functions, and the way forward and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.nn import modes, state
+from npresnet.nn.parameter import Parameter
+
+Array = NDArray[np.floating[Any]]
+
+
+class Module:
+    """Something with parameters that computes forward and backward.
+
+    A subclass sets parameters and other modules as attributes (which registers
+    them, in that order) and defines ``forward(x)`` and ``backward(grad_output,
+    input_grad=True)``. Call the module itself, not its `forward`.
+
+    Forward passes keep caches on a stack, backward passes take them off it: a
+    module that is called twice goes backward twice, in reverse order. A new
+    outermost call discards what an unfinished one left.
+
+    Attributes
+    ----------
+    training : bool
+        Whether the module is in training mode; a new one is.
+    caches : list
+        What forward passes kept, the latest last.
+    """
+
+    training: bool
+    caches: list[Any]
+
+    def __init__(self) -> None:
+        self._parameters: dict[str, Parameter] = {}
+        self._modules: dict[str, Module] = {}
+        self._buffers: list[str] = []
+        self.caches = []
+        self.training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._parameters[name] = value
+        elif isinstance(value, Module):
+            self._modules[name] = value
+        super().__setattr__(name, value)
+
+    def register_buffer(self, name: str, value: NDArray[Any]) -> None:
+        """Set an attribute that is saved with the module but does not learn."""
+        if name not in self._buffers:
+            self._buffers.append(name)
+        setattr(self, name, value)
+
+    # -------------------------------------------------- forward and backward
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run the forward pass."""
+        with modes.entering(self):
+            output = self.forward(*inputs)
+        modes.report(self, inputs, output)
+        return output
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output; a subclass says how."""
+        raise TypeError(f"{type(self).__name__} does not define forward(x)")
+
+    def backward(self, *gradients: Any, **options: Any) -> Any:
+        """Turn the gradient by the output into that by the input.
+
+        Parameters' gradients are added to on the way. A subclass says how.
+        """
+        raise TypeError(
+            f"{type(self).__name__} does not define backward(grad_output, "
+            "input_grad=True)"
+        )
+
+    def keep(self, cache: Any) -> None:
+        """Put what the backward pass needs onto the stack."""
+        if modes.is_keeping():
+            self.caches.append(cache)
+
+    def take(self) -> Any:
+        """Take the latest cache off the stack.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none: no forward pass, or one under ``no_grad``, or already
+            gone backward.
+        """
+        if not self.caches:
+            raise RuntimeError(
+                f"backward of {type(self).__name__} needs a forward pass before it "
+                "(one that keeps caches: not under no_grad), and each forward pass "
+                "goes backward once"
+            )
+        return self.caches.pop()
+
+    def discard_caches(self) -> None:
+        """Forget what unfinished passes have left."""
+        for module in self.modules():
+            module.caches.clear()
+
+    # ------------------------------------------------------------- inventory
+
+    def children(self) -> Iterator[Module]:
+        """Go through the modules directly inside this one."""
+        yield from self._modules.values()
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Go through the modules directly inside this one, with their names."""
+        yield from self._modules.items()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Go through this module and all inside it; names as in ``layer1.0.bn1``."""
+        yield prefix, self
+        for name, module in self._modules.items():
+            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Go through this module and all inside it."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Go through all parameters, with names as in ``layer1.0.conv1.weight``."""
+        for path, module in self.named_modules():
+            for name, parameter in module._parameters.items():
+                yield f"{path}.{name}" if path else name, parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Go through all parameters."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Go through all buffers, with names as in ``bn1.running_mean``."""
+        for path, module in self.named_modules():
+            for name in module._buffers:
+                yield f"{path}.{name}" if path else name, getattr(module, name)
+
+    # ----------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copy all parameters and buffers: name -> ndarray, in PyTorch's order."""
+        return {name: np.array(value) for name, value in self._named_state()}
+
+    def _named_state(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for path, module in self.named_modules():
+            start = f"{path}." if path else ""
+            for name, parameter in module._parameters.items():
+                yield start + name, parameter.data
+            for name in module._buffers:
+                yield start + name, getattr(module, name)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> LoadResult:
+        """Take parameters and buffers over, all or none of them.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array
+            As `state_dict` gives it. Also understood: the same inside a checkpoint
+            (under ``state_dict``, ``model`` or ``net``), names with ``module.`` in
+            front, ``shortcut.`` for ``downsample.``, ``linear.`` for ``fc.``, and
+            an absent ``num_batches_tracked``.
+        strict : bool
+            Whether missing and unexpected names are errors; wrong shapes always
+            are.
+
+        Returns
+        -------
+        LoadResult
+            The names that were missing and those that were not expected.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes do not fit; nothing has been changed then.
+        """
+        own = dict(self._named_state())
+        given = state.translate(state_dict, own)
+        missing, unexpected = state.compare(given, own, strict=strict)
+        for path, module in self.named_modules():
+            start = f"{path}." if path else ""
+            for name, parameter in module._parameters.items():
+                if start + name in given:
+                    value = given[start + name]
+                    parameter.data = np.array(value, parameter.dtype)
+            for name in module._buffers:
+                if start + name in given:
+                    buffer = getattr(module, name)
+                    value = np.array(given[start + name], buffer.dtype)
+                    setattr(module, name, value)
+        return LoadResult(missing, unexpected)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all inside it to training mode."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all inside it to evaluation mode."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all parameters' gradients."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    # ------------------------------------------------------------- printing
+
+    def extra_repr(self) -> str:
+        """Say in PyTorch's words how the module was made."""
+        return ""
+
+    def is_printed(self) -> bool:
+        """Tell whether the tree around this module has a line for it."""
+        return True
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  ({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self._modules.items()
+            if child.is_printed()
+        ]
+        inside = "\n" + "\n".join(lines) + "\n" if lines else ""
+        return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+class LoadResult(NamedTuple):
+    """What `Module.load_state_dict` did not find, and what it could not place."""
+
+    missing: list[str]
+    unexpected: list[str]
