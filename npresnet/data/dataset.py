@@ -45,7 +45,7 @@ class Dataset:
     >>> train
     Dataset('digits': 1437 images of shape (3, 8, 8), 10 classes)
     >>> train.subset([0, 2, 5]).labels
-    array([1, 3, 6])
+    array([1, 5, 8])
     """
 
     images: NDArray[np.uint8]

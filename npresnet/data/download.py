@@ -64,7 +64,10 @@ def _fetch(target: Path, progress: bool) -> None:
     import pooch
 
     downloader = pooch.HTTPDownloader(progressbar=progress)
+    logger = pooch.get_logger()
+    level = logger.level
     try:
+        logger.setLevel("WARNING")  # the bar says enough
         # pooch writes to a temporary file beside `target`, checks it, and renames.
         pooch.retrieve(
             URL,
@@ -85,6 +88,8 @@ def _fetch(target: Path, progress: bool) -> None:
             f"{URL}: what came is not the official archive (its MD5 is not {MD5}); "
             "nothing was kept"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def _md5(path: Path) -> str:
