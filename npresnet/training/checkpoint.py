@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import weights
 from npresnet.training.files import replacing
 
 _MODEL = "model/"
@@ -53,17 +53,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     OSError
         If it cannot be written; the checkpoint that was there stays.
     """
-    from safetensors.numpy import save as to_bytes
-
     tensors = {
         **{_MODEL + name: array for name, array in checkpoint.model.items()},
         **{_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()},
     }
-    tensors = {name: np.asarray(a, order="C") for name, a in tensors.items()}
     facts = json.dumps({"epoch": checkpoint.epoch, "history": checkpoint.history})
-    metadata = {"run": facts, "sha256": _digest(tensors, facts)}
     with replacing(path) as new:
-        new.write_bytes(to_bytes(tensors, metadata))
+        weights.save(new, tensors, {"run": facts, "sha256": _digest(tensors, facts)})
         if path.exists():
             os.replace(path, previous_path(path))
 
@@ -78,20 +74,15 @@ def load(path: Path) -> Checkpoint:
     ValueError
         If it is cut short, or its contents are not those that were written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
-    content = path.read_bytes()
+    tensors = weights.load(path)
+    notes = weights.read_metadata(path)
     try:
-        tensors = from_bytes(content)
-        header_size = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + header_size])["__metadata__"]
-        facts = metadata["run"]
-        intact = metadata["sha256"] == _digest(tensors, facts)
+        facts = notes["run"]
+        intact = notes["sha256"] == _digest(tensors, facts)
         run = json.loads(facts)
         epoch, history = int(run["epoch"]), list(run["history"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a complete checkpoint ({error})") from None
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path}: not a checkpoint of a run") from None
     if not intact:
         raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
     return Checkpoint(

@@ -126,8 +126,7 @@ class RunFolder:
         """Write ``weights.safetensors``, with a header that says what they are."""
         from npresnet import weights
 
-        with replacing(self.weights_path) as new:
-            weights.save(new, model, metadata=dict(metadata))
+        weights.save(self.weights_path, model, metadata=metadata)
 
     def write_curves(self, history: Sequence[Mapping[str, float | None]]) -> None:
         """Draw ``curves.png``."""

@@ -1,0 +1,136 @@
+"""``npresnet``: the program, its commands, and how it reports errors."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+import npresnet
+from npresnet.cli.datasets import datasets
+from npresnet.cli.doctor import doctor
+from npresnet.cli.evaluate import evaluate
+from npresnet.cli.help import Verbatim
+from npresnet.cli.models import models
+from npresnet.cli.predict import predict
+from npresnet.cli.recipes import recipes
+from npresnet.cli.summary import summary
+from npresnet.cli.train import train
+
+# What is wrong with the user's input or machine: one line, no traceback.
+_EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, MemoryError)
+_USAGE, _INTERRUPTED = 2, 130
+
+
+class _Failure(click.ClickException):
+    """An error that is told in one line."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Program(Verbatim, click.Group):
+    """A group of commands whose errors are one line each."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what goes wrong into a `_Failure`."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # A shell starts background jobs deaf to Ctrl-C; kill -INT is still meant.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return super().invoke(ctx)
+        except click.ClickException:
+            raise
+        except (KeyboardInterrupt, click.Abort) as error:
+            number = getattr(error, "signal_number", 2)
+            text = str(error) or "stopped by Ctrl-C"
+            raise _Failure(text, _INTERRUPTED - 2 + number) from error
+        except BrokenPipeError:
+            raise
+        except _EXPECTED as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            raise _Failure(_describe(error), _USAGE) from error
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "npresnet",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run the program and exit.
+
+        The status is 0 for success, 2 for an error, 130 after Ctrl-C; `doctor` exits
+        with 1 where something is wrong.
+        """
+        del standalone_mode  # errors are always shown and become the exit status
+        try:
+            status = super().main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+        except click.ClickException as error:
+            status = getattr(error, "status", _USAGE)
+            kind = "error: " if status == _USAGE else ""
+            text = " ".join(error.format_message().split())
+            click.echo(f"npresnet: {kind}{text}", err=True)
+            sys.exit(status)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory{f' ({error})' if str(error) else ''}"
+    return str(error) or type(error).__name__
+
+
+@click.group(
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(
+    npresnet.__version__, prog_name="npresnet", message="%(prog)s %(version)s"
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="NPRESNET_DEBUG",
+    help="Show the traceback of an error.  [env: NPRESNET_DEBUG=1]",
+)
+def main(debug: bool) -> None:
+    """ResNets whose every forward and backward pass is readable NumPy.
+
+    Start here:
+      npresnet train                 train a small ResNet on handwritten digits
+                                     (a minute, no network needed)
+      npresnet eval runs/NAME/weights.safetensors
+      npresnet predict runs/NAME/weights.safetensors picture.png
+      npresnet summary resnet50      layers, shapes, parameters, MACs
+
+    Every command explains itself: npresnet COMMAND --help. Errors are one line on
+    standard error and exit status 2.
+    """
+    del debug  # read from the context, where errors are reported
+
+
+for _command in (
+    train,
+    evaluate,
+    predict,
+    summary,
+    models,
+    datasets,
+    recipes,
+    doctor,
+):
+    main.add_command(_command)
