@@ -20,7 +20,7 @@ def parity(
         loss, cache = functional.cross_entropy_forward(
             inputs["logits"], labels, label_smoothing=smoothing
         )
-        grad = functional.cross_entropy_backward(cache, float(grad_output))
+        grad = functional.cross_entropy_backward(float(grad_output), cache)
         return {"out": np.asarray(loss), "grad_logits": grad}
 
     def theirs(logits):
@@ -72,16 +72,16 @@ def test_huge_logits_are_stable(smoothing, backend, dtype):
     labels = np.array([0, 2])
     loss, cache = functional.cross_entropy_forward(logits[:1], labels[:1])
     assert float(loss) == 0
-    grad = functional.cross_entropy_backward(cache)
+    grad = functional.cross_entropy_backward(1.0, cache)
     assert np.array_equal(grad, np.zeros((1, 3), dtype))
     loss, cache = functional.cross_entropy_forward(
         logits[:1], labels[1:], label_smoothing=smoothing
     )
     assert np.isfinite(loss)
-    assert np.all(np.isfinite(functional.cross_entropy_backward(cache)))
+    assert np.all(np.isfinite(functional.cross_entropy_backward(1.0, cache)))
     loss, cache = functional.cross_entropy_forward(logits[1:], labels[1:])
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-1)), rel=1e-6)
-    assert np.all(np.isfinite(functional.cross_entropy_backward(cache)))
+    assert np.all(np.isfinite(functional.cross_entropy_backward(1.0, cache)))
 
 
 def test_equal_logits_cost_the_logarithm_of_the_number_of_classes(backend, dtype):
@@ -98,8 +98,8 @@ def test_the_loss_is_a_mean_over_the_batch(backend, rng):
         np.tile(logits, (2, 1)), np.tile(labels, 2)
     )
     assert float(twice) == pytest.approx(float(once), rel=1e-13)
-    grad = functional.cross_entropy_backward(cache)
-    grad_of_two = functional.cross_entropy_backward(cache_of_two)
+    grad = functional.cross_entropy_backward(1.0, cache)
+    grad_of_two = functional.cross_entropy_backward(1.0, cache_of_two)
     assert np.allclose(grad_of_two[:4], grad / 2, rtol=1e-13, atol=0)
 
 
@@ -107,7 +107,7 @@ def test_the_gradient_of_each_image_sums_to_zero(backend, rng):
     # Adding a constant to all logits changes no probability.
     logits, labels = normal(rng, 5, 7), np.array([0, 1, 6, 3, 3])
     _, cache = functional.cross_entropy_forward(logits, labels, label_smoothing=0.1)
-    grad = functional.cross_entropy_backward(cache)
+    grad = functional.cross_entropy_backward(1.0, cache)
     assert np.abs(grad.sum(axis=1)).max() < 1e-16
     assert np.abs(grad).max() > 0.01
 

@@ -1,0 +1,299 @@
+"""What a module keeps, forgets and adds up."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import npresnet as nr
+from npresnet import nn
+from tests.oracle.compare import assert_matches, normal
+
+
+def small_net():
+    """Conv, batch norm, ReLU, convolution: everything that keeps something."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, dtype=np.float64, rng=0),
+        nn.BatchNorm2d(4, dtype=np.float64),
+        nn.ReLU(),
+        nn.Conv2d(4, 2, 1, dtype=np.float64, rng=1),
+    )
+
+
+def gradients(module):
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def kept(module):
+    return sum(len(part.caches) for part in module.modules())
+
+
+LAYERS = {
+    "Conv2d": (lambda: nn.Conv2d(3, 4, 3), (2, 3, 5, 5)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3), (2, 3, 5, 5)),
+    "ReLU": (lambda: nn.ReLU(), (2, 3, 5, 5)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 3, 5, 5)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 3, 5, 5)),
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(2), (2, 3, 5, 5)),
+    "Linear": (lambda: nn.Linear(5, 4), (2, 5)),
+    "ZeroPadShortcut": (lambda: nn.ZeroPadShortcut(3, 5, 2), (2, 3, 5, 5)),
+}
+
+
+@pytest.fixture(params=LAYERS)
+def layer_and_input(request, rng):
+    make, shape = LAYERS[request.param]
+    return make(), normal(rng, *shape).astype(np.float32)
+
+
+def test_backward_before_forward_says_so(layer_and_input):
+    layer, x = layer_and_input
+    with pytest.raises(RuntimeError, match=type(layer).__name__) as caught:
+        layer.backward(x)
+    assert "forward" in str(caught.value)
+
+
+def test_each_forward_goes_backward_once(layer_and_input):
+    layer, x = layer_and_input
+    grad_output = np.ones_like(layer(x))
+    layer.backward(grad_output)
+    with pytest.raises(RuntimeError, match="forward"):
+        layer.backward(grad_output)
+
+
+def test_no_grad_keeps_nothing_in_either_mode(layer_and_input):
+    layer, x = layer_and_input
+    for mode in (True, False):
+        layer.train(mode)
+        with nr.no_grad():
+            out = layer(x)
+        assert kept(layer) == 0
+        with pytest.raises(RuntimeError, match="forward"):
+            layer.backward(np.ones_like(out))
+
+
+def test_no_grad_changes_no_number(layer_and_input):
+    layer, x = layer_and_input
+    expected = layer(x)
+    with nr.no_grad():
+        assert np.array_equal(layer(x), expected)
+
+
+def test_no_grad_ends_with_its_block_even_after_an_error(layer_and_input):
+    layer, x = layer_and_input
+    with pytest.raises(KeyError), nr.no_grad():
+        raise KeyError
+    layer(x)
+    assert kept(layer) == 1
+    with nr.no_grad():
+        with nr.no_grad():
+            pass
+        layer(x)  # the outer block is still on
+    assert kept(layer) == 0
+
+
+def test_no_grad_belongs_to_its_thread():
+    layer, x = nn.ReLU(), np.ones((1, 1, 2, 2))
+    with nr.no_grad():
+        thread = threading.Thread(target=lambda: layer(x))
+        thread.start()
+        thread.join()
+    assert kept(layer) == 1
+
+
+def test_both_modes_go_backward(layer_and_input):
+    layer, x = layer_and_input
+    for mode in (True, False):
+        layer.train(mode)
+        out = layer(x)
+        assert layer.backward(np.ones_like(out)).shape == x.shape
+
+
+def test_sparing_the_input_gradient_returns_none_and_changes_no_other(rng):
+    x = normal(rng, 3, 3, 5, 5)
+    grad_output = normal(rng, 3, 2, 5, 5)
+    net, same = small_net(), small_net()
+    net(x)
+    assert net.backward(grad_output).shape == x.shape
+    same(x)
+    assert same.backward(grad_output, input_grad=False) is None
+    expected = gradients(net)
+    for name, grad in gradients(same).items():
+        assert np.array_equal(grad, expected[name]), name
+
+
+def test_every_layer_spares_the_input_gradient(layer_and_input):
+    layer, x = layer_and_input
+    out = layer(x)
+    assert layer.backward(np.ones_like(out), input_grad=False) is None
+    assert kept(layer) == 0
+
+
+def test_gradients_are_added_up_until_zero_grad(rng):
+    net = small_net()
+    assert all(grad is None for grad in gradients(net).values())
+    x, grad_output = normal(rng, 3, 3, 5, 5), normal(rng, 3, 2, 5, 5)
+    net(x)
+    net.backward(grad_output)
+    once = {name: grad.copy() for name, grad in gradients(net).items()}
+    net(x)
+    net.backward(grad_output)
+    for name, grad in gradients(net).items():
+        assert_matches(grad, 2 * once[name], name, rtol=1e-14)
+    net.zero_grad()
+    net(x)
+    net.backward(grad_output)
+    for name, grad in gradients(net).items():
+        assert np.array_equal(grad, once[name]), name
+
+
+def test_gradients_do_not_share_memory_with_what_was_passed(rng):
+    # `grad += ...` on an alias would change somebody else's numbers.
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, rng=0), nn.BatchNorm2d(4))
+    x = normal(rng, 2, 3, 4, 4).astype(np.float32)
+    grad_output = normal(rng, 2, 4, 4, 4).astype(np.float32)
+    net(x)
+    net.backward(grad_output)
+    for name, grad in gradients(net).items():
+        assert not np.shares_memory(grad, grad_output), name
+
+
+class Twice(nn.Module):
+    """One module, two calls, with something in between."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(2 * self.module(x))
+
+    def backward(self, grad_output, input_grad=True):
+        grad = 2 * self.module.backward(grad_output)
+        return self.module.backward(grad, input_grad=input_grad)
+
+
+def test_a_module_may_be_used_twice(rng):
+    x, grad_output = normal(rng, 3, 3, 5, 5), normal(rng, 3, 3, 5, 5)
+    shared = nn.Conv2d(3, 3, 3, padding=1, dtype=np.float64, rng=0)
+    apart = [nn.Conv2d(3, 3, 3, padding=1, dtype=np.float64, rng=0) for _ in range(2)]
+    twice = Twice(shared)
+    assert np.array_equal(twice(x), apart[1](2 * apart[0](x)))
+    expected = apart[0].backward(2 * apart[1].backward(grad_output))
+    assert np.array_equal(twice.backward(grad_output), expected)
+    for name, parameter in shared.named_parameters():
+        both = [gradients(module)[name] for module in apart]
+        assert_matches(parameter.grad, both[0] + both[1], name, rtol=1e-14)
+
+
+def test_the_latest_forward_goes_backward_first(rng):
+    x = normal(rng, 2, 3, 4, 4)
+    outer = Twice(nn.ReLU())
+    outer(x)
+    assert len(outer.module.caches) == 2
+    outer.backward(np.ones_like(x))
+    assert kept(outer) == 0
+
+
+def test_a_new_outermost_forward_discards_what_an_unfinished_one_left(rng):
+    x, other = normal(rng, 3, 3, 5, 5), normal(rng, 4, 3, 6, 6)
+    grad_output = normal(rng, 4, 2, 6, 6)
+    net, fresh = small_net(), small_net()
+    net(x)  # never goes backward
+    net.train(False).train(True)
+    net(other)
+    fresh(other)
+    assert kept(net) == kept(fresh)
+    assert np.array_equal(net.backward(grad_output), fresh.backward(grad_output))
+    assert kept(net) == 0
+
+
+def test_a_forward_that_fails_leaves_a_module_usable(rng):
+    net = small_net()
+    with pytest.raises(ValueError, match="x"):
+        net(normal(rng, 3, 5, 5, 5))  # five channels instead of three
+    x, grad_output = normal(rng, 3, 3, 5, 5), normal(rng, 3, 2, 5, 5)
+    net(x)
+    assert net.backward(grad_output).shape == x.shape
+    assert kept(net) == 0
+
+
+def test_replaying_leaves_caches_and_gradients_as_they_are(rng):
+    x = normal(rng, 3, 3, 5, 5)
+    net, same = small_net(), small_net()
+    first, second = normal(rng, 3, 2, 5, 5), normal(rng, 3, 2, 5, 5)
+    net(x)
+    same(x)
+    with nn.replaying(net):
+        replayed = net.backward(first)
+    with nn.replaying(net):
+        again = net.backward(first)
+    assert np.array_equal(replayed, again)
+    assert all(grad is None for grad in gradients(net).values())
+    assert np.array_equal(net.backward(second), same.backward(second))
+    expected = gradients(same)
+    for name, grad in gradients(net).items():
+        assert np.array_equal(grad, expected[name]), name
+
+
+def test_train_and_eval_reach_every_module():
+    net = nn.Sequential(small_net(), nn.Sequential(nn.BatchNorm2d(2)))
+    assert all(module.training for module in net.modules())  # new ones train
+    assert net.eval() is net
+    assert not any(module.training for module in net.modules())
+    assert net.train() is net
+    assert all(module.training for module in net.modules())
+
+
+def test_an_empty_sequential_is_the_identity(rng):
+    x, identity = normal(rng, 2, 3, 4, 4), nn.Sequential()
+    assert np.array_equal(identity(x), x)
+    assert np.array_equal(identity.backward(x), x)
+    assert list(identity.parameters()) == []
+
+
+def test_a_sequential_can_be_walked_and_cut():
+    net = small_net()
+    assert len(net) == 4
+    assert isinstance(net[2], nn.ReLU)
+    assert isinstance(net[-1], nn.Conv2d)
+    assert list(net[1:3]) == [net[1], net[2]]
+
+
+def test_inventory_is_in_the_order_of_definition():
+    net = nn.Sequential(small_net(), nn.ReLU())
+    assert [name for name, _ in net.named_modules()] == [
+        "",
+        "0",
+        "0.0",
+        "0.1",
+        "0.2",
+        "0.3",
+        "1",
+    ]
+    assert [name for name, _ in net.named_parameters()] == [
+        "0.0.weight",
+        "0.0.bias",
+        "0.1.weight",
+        "0.1.bias",
+        "0.3.weight",
+        "0.3.bias",
+    ]
+    assert [name for name, _ in net.named_buffers()] == [
+        "0.1.running_mean",
+        "0.1.running_var",
+        "0.1.num_batches_tracked",
+    ]
+    assert list(net.children()) == [net[0], net[1]]
+    assert list(net.parameters()) == [p for _, p in net.named_parameters()]
+
+
+def test_watching_shows_every_module_its_input_and_output(rng):
+    net, x, seen = small_net(), normal(rng, 3, 3, 5, 5), []
+    with nn.watching(lambda module, inputs, out: seen.append((module, inputs[0], out))):
+        out = net(x)
+    assert [module for module, _, _ in seen] == [*net, net]
+    assert seen[0][1] is x
+    assert seen[-1][2] is out
+    net(x)
+    assert len(seen) == 5  # the block has ended
