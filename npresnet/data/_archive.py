@@ -59,35 +59,41 @@ def read_members(
     import tarfile
 
     path = Path(archive)
-    files: dict[str, bytes] = {}
     try:
-        with (
-            gzip.open(path, "rb") as unzipped,
+        with gzip.open(path, "rb") as unzipped:
+            stream = _Limited(unzipped, _TOTAL_LIMIT)
             # "r|": from the front to the back, so nothing is unpacked twice.
-            tarfile.open(fileobj=_Limited(unzipped, _TOTAL_LIMIT), mode="r|") as tar,  # type: ignore[call-overload]
-        ):
-            for count, member in enumerate(tar):
-                if count >= _MEMBER_LIMIT:
-                    raise ValueError(f"has more than {_MEMBER_LIMIT} members")
-                name = _checked_name(member)
-                limit = limits.get(name, _OTHER_LIMIT)
-                if member.size > limit:
-                    raise ValueError(
-                        f"member {name!r} has {member.size:,} bytes, expected no more "
-                        f"than {limit:,}"
-                    )
-                if name not in limits:
-                    continue
-                if name in files:
-                    raise ValueError(f"member {name!r} is there twice")
-                if (content := tar.extractfile(member)) is None:
-                    raise ValueError(f"member {name!r} is not a file")
-                files[name] = content.read()
+            with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+                files = _chosen_files(tar, limits)
+            while stream.read(65_536):
+                pass  # only at its end does gzip compare the checksum
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = " ".join(str(error).split())
         raise ValueError(f"{path}: damaged or not a .tar.gz ({what})") from None
     except ValueError as error:
         raise ValueError(f"{path}: refused: {error}") from None
+    return files
+
+
+def _chosen_files(tar: tarfile.TarFile, limits: dict[str, int]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for count, member in enumerate(tar):
+        if count >= _MEMBER_LIMIT:
+            raise ValueError(f"has more than {_MEMBER_LIMIT} members")
+        name = _checked_name(member)
+        limit = limits.get(name, _OTHER_LIMIT)
+        if member.size > limit:
+            raise ValueError(
+                f"member {name!r} has {member.size:,} bytes, expected no more than "
+                f"{limit:,}"
+            )
+        if name not in limits:
+            continue
+        if name in files:
+            raise ValueError(f"member {name!r} is there twice")
+        if (content := tar.extractfile(member)) is None:
+            raise ValueError(f"member {name!r} is not a file")
+        files[name] = content.read()
     return files
 
 

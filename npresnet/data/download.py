@@ -11,6 +11,8 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 ARCHIVE = "cifar-10-binary.tar.gz"
 
+_TIMEOUT = 30  # seconds without a byte
+
 
 def download_cifar10(
     data_dir: str | os.PathLike[str], *, progress: bool = True
@@ -63,18 +65,20 @@ def download_cifar10(
 def _fetch(target: Path, progress: bool) -> None:
     import pooch
 
-    downloader = pooch.HTTPDownloader(progressbar=progress)
+    def download(url: str, output_file: str, _pooch: object) -> None:
+        _stream(url, output_file, progress)
+
     logger = pooch.get_logger()
     level = logger.level
     try:
         logger.setLevel("WARNING")  # the bar says enough
-        # pooch writes to a temporary file beside `target`, checks it, and renames.
+        # pooch names a temporary file beside `target`, checks it, and renames it.
         pooch.retrieve(
             URL,
             known_hash=f"md5:{MD5}",
             fname=target.name,
             path=target.parent,
-            downloader=downloader,
+            downloader=download,
         )
     except OSError as error:
         if error.errno is not None:  # the disk's, not the network's
@@ -90,6 +94,34 @@ def _fetch(target: Path, progress: bool) -> None:
         ) from error
     finally:
         logger.setLevel(level)
+
+
+def _stream(url: str, output_file: str, progress: bool) -> None:
+    """Write what an address sends; pooch's own way leaves failed connections open."""
+    import requests
+    from tqdm import tqdm
+
+    with (
+        requests.get(
+            url,
+            headers={"Accept-Encoding": "identity"},
+            stream=True,
+            timeout=_TIMEOUT,
+        ) as response,
+        open(output_file, "wb") as file,
+    ):
+        response.raise_for_status()
+        size = int(response.headers.get("Content-Length", 0)) or None
+        with tqdm(
+            total=size,
+            desc=ARCHIVE,
+            unit="B",
+            unit_scale=True,
+            disable=not progress,
+        ) as bar:
+            for chunk in response.iter_content(1 << 16):
+                file.write(chunk)
+                bar.update(len(chunk))
 
 
 def _md5(path: Path) -> str:
