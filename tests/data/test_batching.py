@@ -201,6 +201,15 @@ def test_split_of_uneven_classes_is_within_one_of_their_share(count):
     assert np.abs(got - share).max() < 1
 
 
+def test_split_gives_what_rounding_leaves_to_the_classes_that_lost_most():
+    labels = np.repeat([0, 1, 2, 3], [5, 15, 30, 50])
+    images = np.zeros((100, 1, 2, 2), np.uint8)
+    data = Dataset(images, labels, tuple("abcd"), (0.5,), (1,), "uneven")
+    # Shares of 7: 0.35, 1.05, 2.1, 3.5. Shares of 12: 0.6, 1.8, 3.6, 6.0.
+    assert np.bincount(split(data, 7, 0)[1].labels).tolist() == [0, 1, 2, 4]
+    assert np.bincount(split(data, 12, 0)[1].labels).tolist() == [1, 2, 3, 6]
+
+
 def test_split_keeps_the_order_and_depends_on_the_seed_only():
     data = numbered(100)
     rest, held_out = split(data, 20, seed=0)
