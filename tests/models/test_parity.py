@@ -1,0 +1,236 @@
+"""Whole networks against their PyTorch twins: every tensor of a step, ten steps."""
+
+import numpy as np
+import pytest
+
+import npresnet as nr
+from tests.oracle import networks
+from tests.oracle.compare import (
+    assert_as_accurate,
+    assert_matches,
+    distance,
+    largest,
+    normal,
+)
+
+# Rounding grows on its way through a network: float64 differs by this much of a
+# tensor's largest magnitude at most.
+NETWORK_RTOL64 = 1e-9
+
+# float32, in which a ReLU or a maximum may switch on the way: not tensor by tensor,
+# but the typical tensor's error (the geometric mean over all tensors) may be this
+# many times PyTorch's, and any single tensor's this many times.
+NETWORK_FACTOR32 = 1.5
+TENSOR_FACTOR32 = 16.0
+
+# (name, options, input shape); the first ones take well under a second.
+SMALL = {
+    "resnet8 A": ("resnet8", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "resnet8 B": ("resnet8", {"shortcut": "B"}, (3, 3, 15, 17)),
+    "resnet8 C": ("resnet8", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "plain8": ("plain8", {}, (3, 3, 16, 16)),
+    "resnet20 A": ("resnet20", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "resnet20 B": ("resnet20", {"shortcut": "B"}, (3, 3, 13, 14)),
+    "resnet20 C": ("resnet20", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "plain20": ("plain20", {}, (3, 3, 16, 16)),
+    "resnet14, 1 channel": (
+        "resnet14",
+        {"in_channels": 1, "num_classes": 7},
+        (4, 1, 8, 8),
+    ),
+    "resnet18": ("resnet18", {"num_classes": 11}, (2, 3, 40, 40)),
+}
+MIDDLE = {
+    "resnet18, odd size": (
+        "resnet18",
+        {"num_classes": 5, "in_channels": 4},
+        (3, 4, 33, 45),
+    ),
+    "resnet34": ("resnet34", {"num_classes": 11}, (2, 3, 40, 40)),
+    "resnet50": ("resnet50", {}, (2, 3, 40, 40)),
+    "resnet50 v1": (
+        "resnet50",
+        {"stride_in": "1x1", "num_classes": 11},
+        (2, 3, 40, 40),
+    ),
+    "resnet32 A": ("resnet32", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "resnet32 B": ("resnet32", {"shortcut": "B"}, (3, 3, 16, 16)),
+    "resnet32 C": ("resnet32", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "resnet44 A": ("resnet44", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "resnet56 A": ("resnet56", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "plain32": ("plain32", {}, (3, 3, 16, 16)),
+}
+LARGE = {
+    "resnet101": ("resnet101", {"num_classes": 11}, (2, 3, 40, 40)),
+    "resnet152": ("resnet152", {"num_classes": 11}, (2, 3, 40, 40)),
+    "resnet44 B": ("resnet44", {"shortcut": "B"}, (3, 3, 16, 16)),
+    "resnet44 C": ("resnet44", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "resnet56 B": ("resnet56", {"shortcut": "B"}, (3, 3, 16, 16)),
+    "resnet56 C": ("resnet56", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "resnet110 A": ("resnet110", {"shortcut": "A"}, (3, 3, 16, 16)),
+    "resnet110 B": ("resnet110", {"shortcut": "B"}, (3, 3, 16, 16)),
+    "resnet110 C": ("resnet110", {"shortcut": "C"}, (3, 3, 16, 16)),
+    "plain56": ("plain56", {}, (3, 3, 16, 16)),
+    "plain110": ("plain110", {}, (3, 3, 16, 16)),
+}
+training_and_evaluation = pytest.mark.parametrize(
+    "training", [True, False], ids=["training", "evaluation"]
+)
+
+
+def draw_batch(rng, shape, classes):
+    return normal(rng, *shape), rng.integers(0, classes, shape[0])
+
+
+def classes_of(model):
+    return model.state_dict()["fc.bias"].size
+
+
+def assert_same_tensors(actual, expected):
+    """Compare by name; ours may hold more (an identity is a module here)."""
+    missing = [name for name in expected if name not in actual]
+    assert not missing
+    extra = [name for name in actual if name not in expected]
+    assert all("downsample" in name for name in extra), extra
+
+
+def check_network(torch, oracle, case, training, rng):
+    name, options, shape = case
+    model, twin = networks.make_twins(
+        torch, oracle, name, np.float64, rng, training=training, **options
+    )
+    x, labels = draw_batch(rng, shape, classes_of(model))
+    actual = networks.ours(model, x, labels, label_smoothing=0.1)
+    expected = networks.theirs(torch, twin, x, labels, label_smoothing=0.1)
+    assert_same_tensors(actual, expected)
+    for key, tensor in expected.items():
+        if tensor.dtype == np.int64:
+            assert actual[key] == tensor, key
+        else:
+            assert_matches(actual[key], tensor, key, rtol=NETWORK_RTOL64)
+
+
+@training_and_evaluation
+@pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+def test_every_tensor_of_a_step_matches_torch_on_both_backends(
+    torch, oracle, case, training, backend, rng
+):
+    check_network(torch, oracle, case, training, rng)
+
+
+@training_and_evaluation
+@pytest.mark.parametrize("case", MIDDLE.values(), ids=MIDDLE)
+def test_every_tensor_of_a_step_matches_torch(torch, oracle, case, training, rng):
+    check_network(torch, oracle, case, training, rng)
+
+
+@pytest.mark.slow
+@training_and_evaluation
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
+def test_every_tensor_of_a_deep_networks_step_matches_torch(
+    torch, oracle, case, training, rng
+):
+    check_network(torch, oracle, case, training, rng)
+
+
+@training_and_evaluation
+@pytest.mark.parametrize("name", ["resnet8 A", "resnet20 B", "plain20", "resnet18"])
+def test_float32_is_as_near_the_truth_as_torch(
+    torch, oracle, name, training, backend, rng
+):
+    name, options, shape = SMALL[name]
+    model, yardstick = networks.make_twins(
+        torch, oracle, name, np.float32, rng, training=training, **options
+    )
+    state = model.state_dict()
+    truth_twin = networks.make_twin(
+        torch, oracle, name, state, np.float64, training, **options
+    )
+    x, labels = draw_batch(rng, shape, classes_of(model))
+    x32 = x.astype(np.float32)
+    actual = networks.ours(model, x32, labels)
+    torch32 = networks.theirs(torch, yardstick, x32, labels)
+    truth = networks.theirs(torch, truth_twin, x, labels)
+    assert_same_tensors(actual, truth)
+    logarithms = []
+    for key, tensor in truth.items():
+        if tensor.dtype == np.int64:
+            assert actual[key] == tensor, key
+            continue
+        assert_as_accurate(
+            actual[key], torch32[key], tensor, key, factor=TENSOR_FACTOR32
+        )
+        tiny = np.finfo(np.float32).eps * largest(tensor)
+        if tiny:
+            error, their_error = (
+                max(distance(tensors[key], tensor), tiny)
+                for tensors in (actual, torch32)
+            )
+            logarithms.append(np.log(error / their_error))
+    assert np.exp(np.mean(logarithms)) <= NETWORK_FACTOR32
+
+
+SETTINGS = {
+    "plain": {"lr": 0.05},
+    "momentum": {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4},
+    "Nesterov": {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize(
+    "name", ["resnet8 A", "resnet8 B", "resnet20 A", "plain8", "resnet14, 1 channel"]
+)
+def test_ten_steps_of_sgd_follow_torch(torch, oracle, name, settings, rng):
+    name, options, shape = SMALL[name]
+    model, twin = networks.make_twins(torch, oracle, name, np.float64, rng, **options)
+    optimizer = nr.optim.SGD(model.parameters(), **settings)
+    their_optimizer = torch.optim.SGD(twin.parameters(), **settings)
+    criterion = nr.nn.CrossEntropyLoss()
+    for _ in range(10):
+        x, labels = draw_batch(rng, shape, classes_of(model))
+        model.zero_grad()
+        loss = criterion(model(x), labels)
+        model.backward(criterion.backward(), input_grad=False)
+        optimizer.step()
+
+        their_optimizer.zero_grad()
+        their_loss = torch.nn.functional.cross_entropy(
+            twin(torch.tensor(x)), torch.tensor(labels)
+        )
+        their_loss.backward()
+        their_optimizer.step()
+        assert float(loss) == pytest.approx(their_loss.item(), rel=1e-8)
+    state = model.state_dict()
+    for key, tensor in twin.state_dict().items():
+        expected = tensor.numpy()
+        if expected.dtype == np.int64:
+            assert state[key] == expected == 13  # three before, ten now
+        else:
+            assert_matches(state[key], expected, key, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["resnet20 C", "resnet18"])
+def test_both_backends_take_the_same_step(name, rng):
+    name, options, shape = SMALL[name]
+    x, labels = draw_batch(rng, shape, 5)
+    steps = []
+    for backend in ("reference", "numba"):
+        with nr.using_backend(backend):
+            model = nr.models.create(name, dtype=np.float64, **options)
+            steps.append(networks.ours(model, x, labels))
+    for key, tensor in steps[0].items():
+        if tensor.dtype != np.int64:
+            assert_matches(steps[1][key], tensor, key, rtol=NETWORK_RTOL64)
+
+
+def test_sparing_the_images_gradient_changes_no_parameters(rng):
+    x, labels = draw_batch(rng, (4, 3, 16, 16), 10)
+    criterion = nr.nn.CrossEntropyLoss()
+    models = [nr.models.resnet8(seed=3), nr.models.resnet8(seed=3)]
+    for model, input_grad in zip(models, (True, False), strict=True):
+        criterion(model(x.astype(np.float32)), labels)
+        grad = model.backward(criterion.backward(), input_grad=input_grad)
+        assert (grad is not None) == input_grad
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert np.array_equal(one.grad, other.grad)

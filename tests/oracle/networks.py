@@ -1,0 +1,112 @@
+"""A network and its PyTorch twin, brought to the same state and taken apart by name.
+
+`ours` and `theirs` both give every tensor of one step: "activation:<module>",
+"loss", "grad_input", "grad:<parameter>" and "buffer:<name>".
+"""
+
+from collections import Counter
+
+import numpy as np
+
+import npresnet as nr
+from tests.oracle.compare import normal
+
+
+def random_state(model, rng):
+    """Invent a state that no initialisation gives, so that each number counts.
+
+    Weights keep their size, so that activations keep theirs; batch norm's vectors
+    are no longer 0 and 1.
+    """
+    state = {}
+    for name, value in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = np.array(3, np.int64)
+        elif name.endswith("running_var"):
+            state[name] = 0.5 + np.abs(normal(rng, *value.shape))
+        elif name.endswith("running_mean") or value.ndim == 1:
+            shift = 1.0 if name.endswith("weight") else 0.0  # batch norm's scale
+            state[name] = shift + normal(rng, *value.shape, scale=0.3)
+        else:
+            deviation = float(value.std())
+            state[name] = normal(rng, *value.shape, scale=deviation)
+    return {
+        name: value if value.dtype == np.int64 else value.astype(np.float32)
+        for name, value in state.items()
+    }
+
+
+def make_twins(torch, oracle, name, dtype, rng, *, training=True, **options):
+    """Build `name` on both sides with the same random state.
+
+    Returns the model and its twin, the latter in `dtype` too.
+    """
+    model = nr.models.create(name, dtype=dtype, seed=0, **options)
+    state = random_state(model, rng)
+    model.load_state_dict(state)
+    model.train(training)
+    return model, make_twin(torch, oracle, name, state, dtype, training, **options)
+
+
+def make_twin(torch, oracle, name, state, dtype, training, **options):
+    twin = oracle.create(name, **options).to(
+        torch.float64 if dtype == np.float64 else torch.float32
+    )
+    tensors = {key: torch.tensor(value) for key, value in state.items()}
+    twin.load_state_dict(tensors, strict=True)
+    return twin.train(training)
+
+
+def ours(model, x, labels, label_smoothing=0.0):
+    """Run one step and list all its tensors."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    tensors, calls = {}, Counter()
+
+    def watch(module, inputs, output):
+        path = paths[id(module)]
+        tensors[f"activation:{path}#{calls[path]}"] = output
+        calls[path] += 1
+
+    criterion = nr.nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    with nr.nn.watching(watch):
+        logits = model(x)
+    tensors["loss"] = criterion(logits, labels)
+    tensors["grad_input"] = model.backward(criterion.backward())
+    for name, parameter in model.named_parameters():
+        tensors[f"grad:{name}"] = parameter.grad
+    for name, buffer in model.named_buffers():
+        tensors[f"buffer:{name}"] = buffer
+    return tensors
+
+
+def theirs(torch, twin, x, labels, label_smoothing=0.0):
+    """The same, by autograd."""
+    tensors, calls, handles = {}, Counter(), []
+    dtype = next(twin.parameters()).dtype
+
+    def watch(path):
+        def hook(module, inputs, output):
+            # A copy: the ReLU that follows works in place.
+            copy = output.detach().clone().numpy()
+            tensors[f"activation:{path}#{calls[path]}"] = copy
+            calls[path] += 1
+
+        return hook
+
+    for path, module in twin.named_modules():
+        handles.append(module.register_forward_hook(watch(path)))
+    images = torch.tensor(x, dtype=dtype, requires_grad=True)
+    twin.zero_grad()
+    loss = torch.nn.functional.cross_entropy(
+        twin(images), torch.tensor(labels), label_smoothing=label_smoothing
+    )
+    loss.backward()
+    for handle in handles:
+        handle.remove()
+    tensors["loss"] = loss.detach().numpy()
+    tensors["grad_input"] = images.grad.numpy()
+    for name, parameter in twin.named_parameters():
+        tensors[f"grad:{name}"] = parameter.grad.numpy()
+    for name, buffer in twin.named_buffers():
+        tensors[f"buffer:{name}"] = buffer.numpy().copy()
+    return tensors
