@@ -20,16 +20,16 @@ def models(as_json: bool) -> None:
     resnet8 ... resnet1202   He et al. 2016, section 4.2, for 32x32 images
     plain8 ... plain1202     the same without shortcuts
     """
-    from npresnet.cli.summary import is_imagenet
-    from npresnet.models import create, names
+    from npresnet.cli.summary import default_classes
+    from npresnet.models import create, input_shape, names
 
     rows = []
     for name in names():
-        classes = 1000 if is_imagenet(name) else 10
+        shape = input_shape(name)
+        classes = default_classes(shape)
         model = create(name, num_classes=classes)
         parameters = sum(p.data.size for p in model.parameters())
-        size = "224x224" if is_imagenet(name) else "32x32"
-        rows.append((name, size, classes, parameters))
+        rows.append((name, "x".join(map(str, shape)), classes, parameters))
     if as_json:
         keys = ("name", "image", "classes", "parameters")
         options.print_json({"models": [dict(zip(keys, r, strict=True)) for r in rows]})

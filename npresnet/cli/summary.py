@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-
-_IMAGENET = re.compile(r"resnet(18|34|50|101|152)")
 
 
 @click.command(cls=Command)
@@ -34,14 +30,13 @@ def summary(model: str, input_text: str | None, as_json: bool) -> None:
       npresnet summary resnet50 --json
     """
     from npresnet.lens import cost
-    from npresnet.models import create
+    from npresnet.models import create, input_shape
 
-    shape = parse_shape(
-        input_text or ("3,224,224" if is_imagenet(model) else "3,32,32")
-    )
-    network = create(
-        model, num_classes=1000 if is_imagenet(model) else 10, in_channels=shape[0]
-    )
+    shape = input_shape(model)
+    classes = default_classes(shape)
+    if input_text is not None:
+        shape = parse_shape(input_text)
+    network = create(model, num_classes=classes, in_channels=shape[0])
     network.eval()
     result = cost(network, shape)
     if as_json:
@@ -85,9 +80,9 @@ def summary(model: str, input_text: str | None, as_json: bool) -> None:
     )
 
 
-def is_imagenet(name: str) -> bool:
-    """Whether a network is of the family for ImageNet."""
-    return _IMAGENET.fullmatch(name) is not None
+def default_classes(shape: tuple[int, int, int]) -> int:
+    """Return how many classes a network for such images has: ImageNet's or CIFAR's."""
+    return 1000 if shape[1] == 224 else 10
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

@@ -222,11 +222,24 @@ def _fit(
 
 
 def build_model(name: str, shortcut: str | None, classes: int, seed: int = 0) -> Module:
-    """Build a network by name; `shortcut` None leaves its default."""
+    """Build a network by name; `shortcut` None leaves its default.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or it does not take `shortcut`.
+    """
     import npresnet
 
     choice = {} if shortcut is None else {"shortcut": shortcut}
-    return npresnet.models.create(name, num_classes=classes, seed=seed, **choice)
+    try:
+        return npresnet.models.create(name, num_classes=classes, seed=seed, **choice)
+    except TypeError as error:
+        if "shortcut" not in str(error):
+            raise
+        raise ValueError(
+            f"--shortcut: {name} has no such choice; only CIFAR's ResNets have"
+        ) from None
 
 
 def load_data(
