@@ -114,9 +114,9 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     columns = im2col(x, geometry)  # rebuilt, not kept: KH*KW times as large as x
     columns = columns.reshape(N, G, -1, columns.shape[-1])
     grad_rows = grad_output.reshape(N, G, K // G, -1)  # (N, G, K/G, OH*OW)
-    # (N, G, K/G, C/G*KH*KW)
-    grad_kernels: Array = grad_rows @ columns.transpose(0, 1, 3, 2)
-    return grad_kernels.sum(axis=0).reshape(K, -1, *geometry.kernel_size)
+    grad_kernels = grad_rows @ columns.transpose(0, 1, 3, 2)  # (N, G, K/G, C/G*KH*KW)
+    grad_weight: Array = grad_kernels.sum(axis=0)
+    return grad_weight.reshape(K, -1, *geometry.kernel_size)
 
 
 # ----------------------------------------------------------------- linear

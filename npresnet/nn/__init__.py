@@ -7,7 +7,7 @@ from npresnet.nn.conv import Conv2d
 from npresnet.nn.linear import Linear
 from npresnet.nn.loss import CrossEntropyLoss
 from npresnet.nn.modes import no_grad, replaying, watching
-from npresnet.nn.module import LoadResult, Module
+from npresnet.nn.module import Gradient, LoadResult, Module
 from npresnet.nn.norm import BatchNorm2d
 from npresnet.nn.parameter import Parameter
 from npresnet.nn.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -19,6 +19,7 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
+    "Gradient",
     "Linear",
     "LoadResult",
     "MaxPool2d",

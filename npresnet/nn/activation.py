@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.functional import relu_backward, relu_forward
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 
 Array = NDArray[np.floating[Any]]
 
@@ -22,7 +22,7 @@ class ReLU(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Let the gradient of the latest call through where it was positive."""
         cache = self.take()
         return relu_backward(grad_output, cache) if input_grad else None

@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 
 Array = NDArray[np.floating[Any]]
 
@@ -35,9 +35,9 @@ class Sequential(Module):
             x = module(x)
         return x
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go through the modules from last to first."""
-        grad: Array | None = grad_output
+        grad = grad_output
         for i, module in reversed(list(enumerate(self))):
             grad = module.backward(grad, input_grad=input_grad or i > 0)
         return grad

@@ -11,7 +11,7 @@ from npresnet.backend import as_pair
 from npresnet.backend.geometry import Pair
 from npresnet.functional import conv2d_backward, conv2d_forward
 from npresnet.nn import init, modes
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 from npresnet.nn.parameter import Parameter
 
 Array = NDArray[np.floating[Any]]
@@ -93,7 +93,7 @@ class Conv2d(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, K, OH, OW) to (N, C, H, W), or to None if spared."""
         grad_x, grad_weight, grad_bias = conv2d_backward(
             grad_output,

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npresnet.functional import linear_backward, linear_forward
 from npresnet.nn import init, modes
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 from npresnet.nn.parameter import Parameter
 
 Array = NDArray[np.floating[Any]]
@@ -63,7 +63,7 @@ class Linear(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, out_features) to (N, in_features), or to None."""
         grad_x, grad_weight, grad_bias = linear_backward(
             grad_output,

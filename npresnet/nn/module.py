@@ -12,6 +12,9 @@ from npresnet.nn import modes, state
 from npresnet.nn.parameter import Parameter
 
 Array = NDArray[np.floating[Any]]
+# What a backward pass returns: an ndarray, or None where it was spared. Not a union,
+# so that whoever did not spare it need not ask.
+Gradient = Any
 
 
 class Module:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet.functional import batch_norm_backward, batch_norm_forward
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 from npresnet.nn.parameter import Parameter
 
 Array = NDArray[np.floating[Any]]
@@ -78,7 +78,7 @@ class BatchNorm2d(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, H, W) to (N, C, H, W)."""
         grad_x, grad_weight, grad_bias = batch_norm_backward(grad_output, self.take())
         self.weight.accumulate(grad_weight)

@@ -16,7 +16,7 @@ from npresnet.functional import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 
 Array = NDArray[np.floating[Any]]
 
@@ -50,7 +50,7 @@ class MaxPool2d(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
         cache = self.take()
         return max_pool2d_backward(grad_output, cache) if input_grad else None
@@ -98,7 +98,7 @@ class AvgPool2d(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
         cache = self.take()
         return avg_pool2d_backward(grad_output, cache) if input_grad else None
@@ -130,7 +130,7 @@ class AdaptiveAvgPool2d(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
         cache = self.take()
         return adaptive_avg_pool2d_backward(grad_output, cache) if input_grad else None

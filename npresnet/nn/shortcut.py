@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.functional import zero_pad_shortcut_backward, zero_pad_shortcut_forward
-from npresnet.nn.module import Module
+from npresnet.nn.module import Gradient, Module
 
 Array = NDArray[np.floating[Any]]
 
@@ -35,7 +35,7 @@ class ZeroPadShortcut(Module):
         self.keep(cache)
         return out
 
-    def backward(self, grad_output: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward to (N, C, H, W)."""
         cache = self.take()
         return zero_pad_shortcut_backward(grad_output, cache) if input_grad else None

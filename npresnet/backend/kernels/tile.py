@@ -97,7 +97,7 @@ _Values = list[ir.Value]
 class _Emitter:
     """Writes vector instructions for one element type."""
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, array: types.Array) -> None:
+    def __init__(self, context: Any, builder: ir.IRBuilder, array: Any) -> None:
         self.builder = builder
         self.shape = tile_shape(np.dtype(array.dtype.name))
         self.element = context.get_data_type(array.dtype)

@@ -1,0 +1,84 @@
+"""Every network by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from npresnet.models import cifar, resnet
+from npresnet.nn import Module
+
+IMAGENET: dict[str, Callable[..., Module]] = {
+    builder.__name__: builder
+    for builder in (
+        resnet.resnet18,
+        resnet.resnet34,
+        resnet.resnet50,
+        resnet.resnet101,
+        resnet.resnet152,
+    )
+}
+CIFAR: dict[str, Callable[..., Module]] = {
+    builder.__name__: builder
+    for builder in (
+        cifar.resnet8,
+        cifar.resnet14,
+        cifar.resnet20,
+        cifar.resnet32,
+        cifar.resnet44,
+        cifar.resnet56,
+        cifar.resnet110,
+        cifar.resnet1202,
+        cifar.plain8,
+        cifar.plain14,
+        cifar.plain20,
+        cifar.plain32,
+        cifar.plain44,
+        cifar.plain56,
+        cifar.plain110,
+        cifar.plain1202,
+    )
+}
+
+
+def names() -> list[str]:
+    """List the names that `create` knows: the ImageNet family, then CIFAR's."""
+    return [*IMAGENET, *CIFAR]
+
+
+def create(name: str, **options: Any) -> Module:
+    """Make a network by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    **options
+        What its builder takes: ``num_classes``, ``in_channels``, ``dtype``, ``seed``;
+        ``shortcut`` for CIFAR's ResNets; ``zero_init_residual`` and ``stride_in``
+        for ImageNet's.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of that name.
+    TypeError
+        If the network does not take an option.
+    """
+    builders = IMAGENET | CIFAR
+    if name not in builders:
+        raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
+    return builders[name](**options)
+
+
+def input_shape(name: str) -> tuple[int, int, int]:
+    """Return the image shape (C, H, W) that a network was designed for.
+
+    Raises
+    ------
+    ValueError
+        If there is no network of that name.
+    """
+    if name not in names():
+        raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
+    return (3, 224, 224) if name in IMAGENET else (3, 32, 32)
