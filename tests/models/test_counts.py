@@ -44,10 +44,9 @@ def count(model):
 def test_imagenet_parameter_counts(name):
     assert count(nr.models.create(name)) == IMAGENET[name][0]
     # The two layouts have the same parameters.
-    assert (
-        count(nr.models.create(name, stride_in="1x1", num_classes=10))
-        == (IMAGENET[name][1])
-    )
+    for options in layouts(name):
+        model = nr.models.create(name, num_classes=10, **options)
+        assert count(model) == IMAGENET[name][1]
 
 
 @pytest.mark.parametrize("depth", CIFAR)

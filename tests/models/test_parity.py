@@ -13,15 +13,19 @@ from tests.oracle.compare import (
     normal,
 )
 
-# Rounding grows on its way through a network: float64 differs by this much of a
-# tensor's largest magnitude at most.
-NETWORK_RTOL64 = 1e-9
+# float64 may differ by this much of a tensor's largest magnitude. (Up to ResNet-56,
+# what is seen is 1e-13.)
+NETWORK_RTOL64 = 1e-10
 
-# float32, in which a ReLU or a maximum may switch on the way: not tensor by tensor,
-# but the typical tensor's error (the geometric mean over all tensors) may be this
-# many times PyTorch's, and any single tensor's this many times.
-NETWORK_FACTOR32 = 1.5
-TENSOR_FACTOR32 = 16.0
+# In training mode, rounding grows exponentially with depth where no identity carries
+# the signal: 1e-7 in plain-110. There the yardstick is what PyTorch's own network
+# makes of one rounding in the images; ours may be this many times as far away.
+RESPONSE_FACTOR = 10.0
+
+# float32: any tensor may be this many times as far from the truth as PyTorch's, and
+# the typical one (the geometric mean over all of them) this many times.
+TENSOR_FACTOR32 = 8.0
+NETWORK_FACTOR32 = 2.5
 
 # (name, options, input shape); the first ones take well under a second.
 SMALL = {
@@ -94,7 +98,7 @@ def assert_same_tensors(actual, expected):
     assert all("downsample" in name for name in extra), extra
 
 
-def check_network(torch, oracle, case, training, rng):
+def check_network(torch, oracle, case, training, rng, rtol=NETWORK_RTOL64):
     name, options, shape = case
     model, twin = networks.make_twins(
         torch, oracle, name, np.float64, rng, training=training, **options
@@ -107,7 +111,29 @@ def check_network(torch, oracle, case, training, rng):
         if tensor.dtype == np.int64:
             assert actual[key] == tensor, key
         else:
-            assert_matches(actual[key], tensor, key, rtol=NETWORK_RTOL64)
+            assert_matches(actual[key], tensor, key, rtol=rtol)
+
+
+def response_to_rounding(torch, oracle, case, training, rng):
+    """Change the images by one rounding: the largest relative change it leads to."""
+    name, options, shape = case
+    model, twin = networks.make_twins(
+        torch, oracle, name, np.float64, rng, training=training, **options
+    )
+    state = model.state_dict()
+    other = networks.make_twin(
+        torch, oracle, name, state, np.float64, training, **options
+    )
+    x, labels = draw_batch(rng, shape, classes_of(model))
+    eps = np.finfo(np.float64).eps
+    rounded = x * (1 + eps * rng.choice([-1, 1], x.shape))
+    before = networks.theirs(torch, twin, x, labels)
+    after = networks.theirs(torch, other, rounded, labels)
+    return max(
+        distance(after[key], tensor) / largest(tensor)
+        for key, tensor in before.items()
+        if tensor.dtype != np.int64
+    )
 
 
 @training_and_evaluation
@@ -128,45 +154,74 @@ def test_every_tensor_of_a_step_matches_torch(torch, oracle, case, training, rng
 @training_and_evaluation
 @pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
 def test_every_tensor_of_a_deep_networks_step_matches_torch(
-    torch, oracle, case, training, rng
+    torch, oracle, case, training
 ):
-    check_network(torch, oracle, case, training, rng)
+    # The same seed for both: the same state and the same images.
+    response = response_to_rounding(
+        torch, oracle, case, training, np.random.default_rng(0)
+    )
+    rtol = max(NETWORK_RTOL64, RESPONSE_FACTOR * response)
+    assert rtol < 1e-4  # or the comparison says nothing
+    check_network(torch, oracle, case, training, np.random.default_rng(0), rtol)
 
 
-@training_and_evaluation
-@pytest.mark.parametrize("name", ["resnet8 A", "resnet20 B", "plain20", "resnet18"])
-def test_float32_is_as_near_the_truth_as_torch(
-    torch, oracle, name, training, backend, rng
-):
-    name, options, shape = SMALL[name]
-    model, yardstick = networks.make_twins(
+def switches_agree(tensors, truth):
+    """Tell whether every ReLU is open and closed where it truly is."""
+    return all(
+        np.array_equal(tensors[key] > 0, tensor > 0)
+        for key, tensor in truth.items()
+        if "relu" in key
+    )
+
+
+def float32_step(torch, oracle, case, training, seed):
+    """Give ours, PyTorch's and the true tensors of one step on the same numbers."""
+    name, options, shape = case
+    rng = np.random.default_rng(seed)
+    model, twin = networks.make_twins(
         torch, oracle, name, np.float32, rng, training=training, **options
     )
     state = model.state_dict()
-    truth_twin = networks.make_twin(
+    true_twin = networks.make_twin(
         torch, oracle, name, state, np.float64, training, **options
     )
     x, labels = draw_batch(rng, shape, classes_of(model))
-    x32 = x.astype(np.float32)
-    actual = networks.ours(model, x32, labels)
-    torch32 = networks.theirs(torch, yardstick, x32, labels)
-    truth = networks.theirs(torch, truth_twin, x, labels)
-    assert_same_tensors(actual, truth)
+    return (
+        networks.ours(model, x.astype(np.float32), labels),
+        networks.theirs(torch, twin, x, labels),
+        networks.theirs(torch, true_twin, x, labels),
+    )
+
+
+@training_and_evaluation
+@pytest.mark.parametrize(
+    "name", ["resnet8 A", "resnet8 C", "resnet20 B", "plain20", "resnet18"]
+)
+def test_float32_is_as_near_the_truth_as_torch(torch, oracle, name, training, backend):
+    # A sum that rounds to the other side of 0 switches a ReLU and with it a whole
+    # path: that is no rounding error. A batch in which it happens, to us or to
+    # PyTorch, is passed over.
+    for seed in range(5):
+        actual, yardstick, truth = float32_step(
+            torch, oracle, SMALL[name], training, seed
+        )
+        assert_same_tensors(actual, truth)
+        if switches_agree(actual, truth) and switches_agree(yardstick, truth):
+            break
+    else:
+        pytest.fail("a ReLU was switched in each of five batches")
     logarithms = []
     for key, tensor in truth.items():
         if tensor.dtype == np.int64:
             assert actual[key] == tensor, key
             continue
         assert_as_accurate(
-            actual[key], torch32[key], tensor, key, factor=TENSOR_FACTOR32
+            actual[key], yardstick[key], tensor, key, factor=TENSOR_FACTOR32
         )
-        tiny = np.finfo(np.float32).eps * largest(tensor)
-        if tiny:
-            error, their_error = (
-                max(distance(tensors[key], tensor), tiny)
-                for tensors in (actual, torch32)
-            )
-            logarithms.append(np.log(error / their_error))
+        if one := np.finfo(np.float32).eps * largest(tensor):  # a rounding
+            errors = [distance(run[key], tensor) for run in (actual, yardstick)]
+            ratio = max(errors[0], one) / max(errors[1], one)
+            logarithms.append(np.log(ratio))
     assert np.exp(np.mean(logarithms)) <= NETWORK_FACTOR32
 
 
