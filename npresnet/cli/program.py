@@ -96,6 +96,7 @@ def _describe(error: BaseException) -> str:
 
 @click.group(
     cls=_Program,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(
@@ -107,7 +108,8 @@ def _describe(error: BaseException) -> str:
     envvar="NPRESNET_DEBUG",
     help="Show the traceback of an error.  [env: NPRESNET_DEBUG=1]",
 )
-def main(debug: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
     """ResNets whose every forward and backward pass is readable NumPy.
 
     Start here:
@@ -121,6 +123,8 @@ def main(debug: bool) -> None:
     standard error and exit status 2.
     """
     del debug  # read from the context, where errors are reported
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 for _command in (

@@ -186,23 +186,12 @@ def _fit(
 ) -> Run:
     from pathlib import Path
 
-    import npresnet
     from npresnet.training import fit
 
     train_set, test_set = data
     model = build_model(
         plan["model"], plan["shortcut"], len(train_set.classes), plan["seed"]
     )
-    if not given["quiet"]:
-        parameters = sum(p.data.size for p in model.parameters())
-        click.echo(
-            f"{plan['model']} ({parameters:,} parameters) on {plan['dataset']}: "
-            f"{len(train_set):,} training and {len(test_set):,} test images of "
-            f"{'x'.join(map(str, train_set.images.shape[1:]))}; recipe {recipe.name}, "
-            f"{recipe.epochs} epochs, seed {plan['seed']}, "
-            f"{npresnet.get_threads()} threads"
-        )
-        click.echo("the first run compiles the kernels: up to a minute, then kept")
     data_dir = given["data_dir"]
     return fit(
         model,

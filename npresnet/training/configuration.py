@@ -75,6 +75,33 @@ def describe(
     return config
 
 
+def headline(
+    facts: Mapping[str, Any], recipe: Recipe, seed: int, folder: RunFolder
+) -> str:
+    """Say in two lines what is about to happen."""
+    model, data = facts["model"], facts["dataset"]
+    shape = "x".join(map(str, data["image_shape"]))
+    threads = facts["environment"]["threads"]
+    return (
+        f"{model['name']}, {model['parameters']:,} parameters, on {data['name']}: "
+        f"{data['train']:,} training and {data['test']:,} test images of {shape}\n"
+        f"recipe {recipe.name}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, "
+        f"seed {seed}, {threads} thread{'s' * (threads > 1)}, into {folder.path}"
+    )
+
+
+def kernels_are_missing() -> bool:
+    """Tell whether the compiled backend is on and has nothing on disk yet."""
+    from npresnet import get_backend
+
+    if get_backend() != "numba":
+        return False
+    from npresnet.backend.kernels.compile import cache_folder
+
+    kept = cache_folder()
+    return kept is None or next(kept.rglob("*.nbc"), None) is None
+
+
 def metadata(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what the weights' header says, so that they can travel alone.
 

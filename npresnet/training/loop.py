@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
 
+_SECONDS_BETWEEN_PICTURES = 10
+
 # A row of metrics.csv. None: not measured in that epoch.
 Row = dict[str, float | None]
 
@@ -155,6 +157,12 @@ def fit(
         folder.write_config(facts)
         start = None
 
+    watch.message(configuration.headline(facts, resolved, seed, folder))
+    if start is not None and start.epoch == resolved.epochs:
+        watch.message("this run is complete; nothing is left to do")
+    elif configuration.kernels_are_missing():
+        watch.message("compiling kernels: once per machine, a few seconds to a minute")
+
     session = _Session(
         model,
         train,
@@ -189,6 +197,7 @@ class _Session:
         self.train, self.test, self.validation_set = train, test, validation_set
         self.header = configuration.metadata(folder.read_config())
         self.history: list[Row] = []
+        self.drawn = -math.inf
         self.steps = math.ceil(len(train) / recipe.batch_size)  # per epoch
         self.schedule: Schedule = recipe.make_schedule(self.steps)
         self.optimizer: Optimizer = recipe.make_optimizer(model)
@@ -309,7 +318,12 @@ class _Session:
     def _write_results(self) -> None:
         self.folder.write_weights(self.model, self.header)
         self.folder.write_metrics(self.history)
-        self.folder.write_curves(self.history)
+        # A picture takes a third of a second: as much as a short epoch.
+        now = time.monotonic()
+        finished = len(self.history) == self.recipe.epochs
+        if finished or now - self.drawn >= _SECONDS_BETWEEN_PICTURES:
+            self.folder.write_curves(self.history)
+            self.drawn = now
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to the end of an epoch; the other files may be older or newer."""
