@@ -1,0 +1,1 @@
+"""Side-by-side measurements of npresnet and PyTorch; see ``compare``."""
