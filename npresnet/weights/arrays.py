@@ -147,7 +147,8 @@ def read_safetensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
         code = _SAFETENSORS_TYPES.get(entry["dtype"])
         if code is None:
             raise RefusedFile(
-                f"array {brief(name)} has type {entry['dtype']}, which NumPy lacks"
+                f"refused: array {brief(name)} has type {entry['dtype']}, which "
+                "NumPy lacks"
             )
         raw = np.frombuffer(entry["data"], dtype=np.uint8)
         values = _shaped(raw, np.dtype(code), entry["shape"], name)
@@ -201,8 +202,8 @@ def read_npz(
         name, dot, suffix = record.name.rpartition(".")
         if dot + suffix != ".npy":
             raise RefusedFile(
-                "a zip archive, but neither npz nor PyTorch's (it has a record "
-                f"{brief(record.name)})"
+                "refused: a zip archive, but neither npz nor PyTorch's (it has a "
+                f"record {brief(record.name)})"
             )
         raw = read_record(file, record, largest_unpacked=left)
         left -= record.size

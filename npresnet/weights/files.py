@@ -82,9 +82,9 @@ def save(
     Examples
     --------
     >>> import tempfile, numpy as np, npresnet as nr
-    >>> path = tempfile.mkdtemp() + "/w.safetensors"
-    >>> nr.weights.save(path, {"fc.bias": np.zeros(2, np.float32)})
-    >>> nr.weights.load(path)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nr.weights.save(folder + "/w.npz", {"fc.bias": np.zeros(2, np.float32)})
+    ...     nr.weights.load(folder + "/w.npz")
     {'fc.bias': array([0., 0.], dtype=float32)}
     """
     target = Path(os.path.realpath(path))  # a symbolic link stays one
@@ -158,11 +158,12 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _read(path: str | os.PathLike[str], reader: Callable[[BinaryIO, int], _T]) -> _T:
     """Open a file and read it; every error becomes one line that names the file."""
-    name = os.fspath(path)
+    # a line break in a name would make two lines of the message
+    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
     try:
-        if os.path.exists(name) and not os.path.isfile(name):
+        if os.path.exists(path) and not os.path.isfile(path):
             raise RefusedFile("is not a file")
-        with open(name, "rb") as file:
+        with open(path, "rb") as file:
             return reader(file, os.fstat(file.fileno()).st_size)
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None

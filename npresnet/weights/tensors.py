@@ -88,8 +88,8 @@ class Storage:
         """Return the slice [start, start + numel) of this storage."""
         if not (is_count(start) and is_count(numel) and start + numel <= self.numel):
             raise RefusedFile(
-                f"a view of storage {self.key!r} ({brief(start)}, {brief(numel)}) "
-                f"reaches outside its {self.numel} elements"
+                f"broken: a view ({brief(start)}, {brief(numel)}) of storage "
+                f"{self.key!r} reaches outside its {self.numel} elements"
             )
         return Storage(self.key, self.element, numel, self.start + start)
 
@@ -121,22 +121,26 @@ class Storages:
     def name(self, key: object, element: ElementType, numel: object) -> Storage:
         """Note that the pickle names a storage of `numel` elements under `key`."""
         if type(key) is not str or not (key.isascii() and key.isdecimal()):
-            raise RefusedFile(f"the storage key {brief(key)} is not a decimal number")
+            raise RefusedFile(
+                f"broken: the storage key {brief(key)} is not a decimal number"
+            )
         if not is_count(numel):
-            raise RefusedFile(f"storage {brief(key)} has a size of {brief(numel)}")
+            raise RefusedFile(
+                f"broken: storage {brief(key)} has a size of {brief(numel)}"
+            )
         known = self.named.get(key)
         if known is not None:
             if (known.element, known.numel) != (element, numel):
                 raise RefusedFile(
-                    f"storage {brief(key)} is named twice, with different types or "
-                    "sizes"
+                    f"broken: storage {brief(key)} is named twice, with different "
+                    "types or sizes"
                 )
             return known
         self._bytes_of_storages += numel * element.stored.itemsize
         if self._bytes_of_storages > self._file_size:
             raise RefusedFile(
-                f"its storages would take {brief(self._bytes_of_storages)} bytes, but "
-                f"the file has {self._file_size} (truncated?)"
+                f"broken: its storages would take {brief(self._bytes_of_storages)} "
+                f"bytes, but the file has {self._file_size} (truncated?)"
             )
         self.named[key] = Storage(key, element, numel)
         self._wanted[key] = []
@@ -155,7 +159,7 @@ class Storages:
             together would exceed `memory_bound`.
         """
         if type(storage) is not Storage:
-            raise RefusedFile("a tensor without a storage")
+            raise RefusedFile("broken: a tensor without a storage")
         if not (
             is_count(offset)
             and type(size) is tuple
@@ -165,33 +169,34 @@ class Storages:
             and all(map(is_count, stride))
         ):
             raise RefusedFile(
-                f"a tensor with offset {brief(offset)}, size {brief(size)} and stride "
-                f"{brief(stride)}"
+                f"broken: a tensor with offset {brief(offset)}, size {brief(size)} and "
+                f"stride {brief(stride)}"
             )
         numel = math.prod(size)
         if numel > storage.numel:
             raise RefusedFile(
-                f"a tensor of size {brief(size)} over a storage of only "
+                f"broken: a tensor of size {brief(size)} over a storage of only "
                 f"{storage.numel} elements"
             )
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if numel and last >= storage.numel:
             raise RefusedFile(
-                f"a tensor with offset {brief(offset)}, size {brief(size)} and stride "
-                f"{brief(stride)} reaches outside its storage of {storage.numel} "
-                "elements"
+                f"broken: a tensor with offset {brief(offset)}, size {brief(size)} and "
+                f"stride {brief(stride)} reaches outside its storage of "
+                f"{storage.numel} elements"
             )
         loaded = storage.element.loaded
         self._bytes_of_arrays += numel * loaded.itemsize
         if self._bytes_of_arrays > memory_bound(self._file_size):
             raise RefusedFile(
-                f"its tensors would take more than {memory_bound(self._file_size)} "
-                f"bytes of memory (the file has {self._file_size})"
+                f"refused: its tensors would take more than "
+                f"{memory_bound(self._file_size)} bytes of memory (the file has "
+                f"{self._file_size})"
             )
         try:
             array = np.empty(size, dtype=loaded)
         except ValueError:  # empty, but with sides that NumPy cannot count
-            raise RefusedFile(f"a tensor of size {brief(size)}") from None
+            raise RefusedFile(f"broken: a tensor of size {brief(size)}") from None
         if numel:
             wanted = _Wanted(array, storage.start + offset, stride)
             self._wanted[storage.key].append(wanted)
@@ -244,4 +249,6 @@ def brief(value: object) -> str:
     if type(value) is tuple:
         shown = ", ".join(brief(v) if type(v) is int else "?" for v in value[:8])
         return f"({shown}{', ...' if len(value) > 8 else ''})"
-    return f"a {type(value).__name__}"
+    if type(value) is np.ndarray:
+        return "a tensor"
+    return f"a value of type {type(value).__name__}"

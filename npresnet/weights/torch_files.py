@@ -122,7 +122,7 @@ def read_legacy(file: BinaryIO, file_size: int) -> Any:
         If the file is broken or asks for anything but tensors and plain values.
     """
     file.seek(0)
-    head = file.read(MAX_PICKLE_BYTES)
+    head = file.read(min(file_size, MAX_PICKLE_BYTES))
     magic, position = read_pickle(head, 0, None)
     protocol, position = read_pickle(head, position, None)
     system, position = read_pickle(head, position, None)

@@ -27,6 +27,7 @@ import numpy as np
 from npresnet.weights.tensors import STORAGE_TYPES, RefusedFile, Storages, brief
 
 RULE = "weights may contain only tensors, dicts, lists and plain values"
+CONTAINER_STEPS = 8  # what an empty dict or list costs, in steps of the machine
 
 
 class Machine(Protocol):
@@ -70,6 +71,7 @@ def _build_parameter(machine: Machine, args: tuple[Any, ...]) -> Any:
 
 def _build_ordered_dict(machine: Machine, args: tuple[Any, ...]) -> Any:
     # () or, from Python 2, ([[key, value], ...],)
+    machine.spend(CONTAINER_STEPS)
     ordered: OrderedDict[Any, Any] = OrderedDict()
     if not args:
         return ordered
@@ -93,13 +95,13 @@ def _build_bytes(machine: Machine, args: tuple[Any, ...]) -> Any:
     # bytes() or _codecs.encode(text, "latin1")
     if not args:
         return b""
-    if len(args) != 2 or type(args[0]) is not str or args[1] != "latin1":
+    if [type(arg) for arg in args] != [str, str] or args[1] != "latin1":
         raise RefusedFile("refused: bytes that are not encoded as latin1")
     machine.spend(len(args[0]))
     try:
         return args[0].encode("latin1")
     except UnicodeEncodeError:
-        raise RefusedFile("bytes with a value above 255") from None
+        raise RefusedFile("broken: bytes with a value above 255") from None
 
 
 def _refuse_to_build(machine: Machine, args: tuple[Any, ...]) -> Any:

@@ -12,11 +12,12 @@ numel)``, to which the legacy format appends a view, ``None`` or ``(key, offset,
 numel)``. The location (``"cuda:0"``) is ignored.
 
 A hostile file can also try to exhaust memory, time or the C stack. So: a pickle is
-at most 16 MiB and takes at most 2,000,000 steps, integers have at most 64 bytes,
-keys of dicts are str, bytes or int64 (their hashes cannot recurse and hardly
-collide), and the result is nested at most 64 deep and has at most 2,000,000 values
-when those that are referred to many times are counted as often (the "billion
-laughs").
+at most 16 MiB and takes at most 2,000,000 steps (what costs memory counts as several;
+a ResNet-1202 with the state of AdamW takes about 1,400,000), integers have at most 64
+bytes, keys of dicts are str, bytes or integers below 2**60 (their hashes cannot
+recurse and hardly collide), and the result is nested at most 64 deep and has at most
+2,000,000 values when those that are referred to many times are counted as often (the
+"billion laughs").
 
 References
 ----------
@@ -40,7 +41,13 @@ from npresnet.weights.tensors import (
     Storages,
     brief,
 )
-from npresnet.weights.torch_globals import GLOBALS, RULE, Global, dict_key
+from npresnet.weights.torch_globals import (
+    CONTAINER_STEPS,
+    GLOBALS,
+    RULE,
+    Global,
+    dict_key,
+)
 
 MAX_PICKLE_BYTES = 16 * MEBIBYTE
 MAX_STEPS = 2_000_000
@@ -90,8 +97,8 @@ def _check_plain(
     if kind in _PLAIN:
         return 1, 0
     if kind not in (OrderedDict, dict, list, tuple):
-        what = value.name if isinstance(value, Global) else brief(value)
-        raise RefusedFile(f"refused: the file contains {what!r} itself; {RULE}")
+        what = repr(value.name) if isinstance(value, Global) else brief(value)
+        raise RefusedFile(f"refused: the file contains {what} itself; {RULE}")
     count, height = seen.get(id(value), (1, 0))
     if not height:
         if depth >= MAX_DEPTH:  # also ends a list that contains itself
@@ -123,7 +130,7 @@ class _Machine:
 
     def run(self) -> Any:
         if self.take(1) != b"\x80" or self.take(1)[0] not in (2, 3, 4, 5):
-            raise RefusedFile("not a pickle of protocol 2 to 5")
+            raise RefusedFile("refused: not a pickle of protocol 2 to 5")
         while (opcode := self.take(1)[0]) != ord("."):
             self.spend(1)
             method = _OPCODES.get(opcode)
@@ -133,7 +140,7 @@ class _Machine:
                 )
             method(self)
         if self.marked or len(self.stack) != 1:
-            raise RefusedFile("its pickle does not end with one value")
+            raise RefusedFile("broken: its pickle does not end with one value")
         return self.stack[0]
 
     def spend(self, steps: int) -> None:
@@ -160,25 +167,25 @@ class _Machine:
         try:
             return self.take(count).decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
-            raise RefusedFile("a text in its pickle is not UTF-8") from None
+            raise RefusedFile("broken: a text in its pickle is not UTF-8") from None
 
     def line(self) -> str:
         end = self.data.find(b"\n", self.position, self.position + 256)
         if end < 0:
-            raise RefusedFile("a global in its pickle has no end")
+            raise RefusedFile("truncated, or broken: a global in its pickle has no end")
         line = self.text(end - self.position)
         self.position = end + 1
         return line
 
     def pop(self) -> Any:
         if not self.stack:
-            raise RefusedFile("its pickle takes a value from an empty stack")
+            raise RefusedFile("broken: its pickle takes a value from an empty stack")
         return self.stack.pop()
 
     def pop_mark(self) -> list[Any]:
         """Return what was pushed since the last MARK."""
         if not self.marked:
-            raise RefusedFile("its pickle misses a MARK")
+            raise RefusedFile("broken: its pickle misses a MARK")
         items, self.stack = self.stack, self.marked.pop()
         return items
 
@@ -188,7 +195,7 @@ class _Machine:
     def top(self, *kinds: type) -> Any:
         """Return the value on top, which has to be exactly of one of these types."""
         if not self.stack or type(self.stack[-1]) not in kinds:
-            raise RefusedFile("its pickle adds items to what cannot hold them")
+            raise RefusedFile("broken: its pickle adds items to what cannot hold them")
         return self.stack[-1]
 
     def mark(self) -> None:
@@ -211,7 +218,7 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.top(dict, OrderedDict)
         if len(items) % 2:
-            raise RefusedFile("its pickle gives a key without a value")
+            raise RefusedFile("broken: its pickle gives a key without a value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[dict_key(key)] = value
 
@@ -219,14 +226,23 @@ class _Machine:
         value = self.pop()
         self.set_items([self.pop(), value])
 
+    def new_container(self, container: Any) -> None:
+        self.spend(CONTAINER_STEPS)
+        self.stack.append(container)
+
     def put(self, index: int) -> None:
+        self.spend(1)
         if not self.stack:
-            raise RefusedFile("its pickle remembers a value from an empty stack")
+            raise RefusedFile(
+                "broken: its pickle remembers a value from an empty stack"
+            )
         self.memo[index] = self.stack[-1]
 
     def get(self, index: int) -> None:
         if index not in self.memo:
-            raise RefusedFile(f"its pickle recalls value {index}, which it never kept")
+            raise RefusedFile(
+                f"broken: its pickle recalls value {index}, which it never kept"
+            )
         self.push(self.memo[index])
 
     def find_global(self, module: object, name: object) -> None:
@@ -250,11 +266,16 @@ class _Machine:
 
     def build(self) -> None:
         """Drop the state of an OrderedDict or a Parameter: nothing here has any."""
-        state = self.pop()
-        target = self.top(OrderedDict, np.ndarray)
-        expected = dict if type(target) is OrderedDict else tuple
-        if type(state) is not expected:
-            raise RefusedFile(f"refused: the file sets the state of {brief(target)}")
+        state, target = self.pop(), self.pop()
+        plain = (type(target), type(state)) in (
+            (OrderedDict, dict),
+            (np.ndarray, tuple),
+        )
+        if not plain:
+            raise RefusedFile(
+                f"refused: the file sets the state of {brief(target)}; {RULE}"
+            )
+        self.push(target)
 
     def skip_frame(self, count: int) -> None:
         if count > len(self.data) - self.position:
@@ -266,6 +287,7 @@ class _Machine:
             self.storages is None
             or type(identity) is not tuple
             or len(identity) not in (5, 6)
+            or type(identity[0]) is not str  # before ==, which a tensor takes over
             or identity[0] != "storage"
             or type(identity[1]) is not Global
             or not identity[1].is_storage_type
@@ -279,7 +301,9 @@ class _Machine:
         view = identity[5] if len(identity) == 6 else None
         if view is not None:
             if type(view) is not tuple or len(view) != 3:
-                raise RefusedFile(f"a view {brief(view)} of storage {storage.key}")
+                raise RefusedFile(
+                    f"broken: a view {brief(view)} of storage {storage.key}"
+                )
             storage = storage.view(view[1], view[2])
         self.push(storage)
 
@@ -314,10 +338,10 @@ _OPCODES: dict[int, Callable[[_Machine], None]] = {
     0x85: lambda m: m.make_tuple(1),
     0x86: lambda m: m.make_tuple(2),
     0x87: lambda m: m.make_tuple(3),
-    ord("]"): lambda m: m.push([]),
+    ord("]"): lambda m: m.new_container([]),
     ord("a"): lambda m: m.append([m.pop()]),
     ord("e"): lambda m: m.append(m.pop_mark()),
-    ord("}"): lambda m: m.push({}),
+    ord("}"): lambda m: m.new_container({}),
     ord("s"): _Machine.set_item,
     ord("u"): lambda m: m.set_items(m.pop_mark()),
     # the memo

@@ -70,10 +70,10 @@ def read_directory(file: BinaryIO, file_size: int) -> dict[str, Record]:
         raise RefusedFile("broken: its zip directory and its end record disagree")
     named: dict[str, Record] = {}
     in_order = sorted(records, key=lambda record: record.position)
-    limits = [record.position for record in in_order[1:]] + [start]
-    if in_order and in_order[0].position != 0:
+    starts = [*(record.position for record in in_order), start]
+    if starts[0] != 0:
         raise RefusedFile("broken: bytes before the first record of its zip archive")
-    for record, limit in zip(in_order, limits, strict=True):
+    for record, limit in zip(in_order, starts[1:], strict=True):
         if record.position + _LOCAL.size + record.packed_size > limit:
             raise RefusedFile(f"broken: record {brief(record.name)} overlaps the next")
         if record.name in named:
