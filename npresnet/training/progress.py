@@ -102,24 +102,24 @@ class Live(Lines):
             desc=f"epoch {epoch}/{epochs}",
             leave=False,
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}|{postfix}",
+            bar_format="{desc} |{bar}| {percentage:3.0f} %{postfix}",
         )
 
     def batch(self, loss: float, accuracy: float, images: int) -> None:
         """Move the bar on."""
         now = time.perf_counter()
         self._steps_left -= 1
+        text = f"loss {loss:.3f}, {accuracy:.1%} right"
         if self._began is None:
-            self._began = now  # from here on: the first batch compiles the kernels
+            # Speed is counted from here: the first batch may compile the kernels.
+            self._began = self._epoch_began = now
         else:
             self._steps_done += 1
-        self._images += images
-        rate = self._images / max(now - self._epoch_began, 1e-9)
-        self._bar.set_postfix_str(
-            f"loss {loss:.3f}, {accuracy:.1%} right, {rate:,.0f} images/s, "
-            f"{self._time_left(now)} left",
-            refresh=False,
-        )
+            self._images += images
+            rate = self._images / max(now - self._epoch_began, 1e-9)
+            left = (now - self._began) / self._steps_done * self._steps_left
+            text += f", {rate:,.0f} images/s, {clock(left)} left"
+        self._bar.set_postfix_str(text, refresh=False)
         self._bar.update()
 
     def end_epoch(self, row: Mapping[str, float | None]) -> None:
@@ -132,11 +132,6 @@ class Live(Lines):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-    def _time_left(self, now: float) -> str:
-        if self._began is None or self._steps_done == 0:
-            return "?"
-        return clock((now - self._began) / self._steps_done * self._steps_left)
 
 
 def make_progress(quiet: bool) -> Progress:
