@@ -246,9 +246,13 @@ def load_data(
         return data.load(name, data_dir, download=download)
     except FileNotFoundError as error:
         text = str(error).replace("download=True", "--download")
-        if download or not sys.stdin.isatty():
+        if download or not _a_person_is_there():
             raise FileNotFoundError(text) from None
         click.echo(text, err=True)
         if not click.confirm("Download it now (162 MiB)?", err=True):
             raise FileNotFoundError(text) from None
     return data.load(name, data_dir, download=True)
+
+
+def _a_person_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -1,6 +1,7 @@
 """Training: recipes, the loop, evaluation, and the run folder that it fills."""
 
-from npresnet.training.evaluate import Evaluation, evaluate
+from npresnet.training import recipes
+from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import TrainingInterrupted
 from npresnet.training.loop import Run, fit
 from npresnet.training.recipes import Recipe
@@ -14,4 +15,5 @@ __all__ = [
     "TrainingInterrupted",
     "evaluate",
     "fit",
+    "recipes",
 ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, recipes
 from npresnet.training.checkpoint import Checkpoint
-from npresnet.training.evaluate import Evaluation, evaluate
+from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import (
     StopRequest,
     TrainingInterrupted,

@@ -149,6 +149,29 @@ def test_a_truncated_data_file_is_named(tmp_path):
     assert_one_error_line(result, "data_batch_1.bin", "3,073")
 
 
+@pytest.mark.parametrize(("answer", "fetched"), [("n", False), ("y", True)])
+def test_a_person_is_asked_before_anything_is_downloaded(
+    tmp_path, monkeypatch, answer, fetched
+):
+    asked = []
+
+    def load(name, data_dir, *, download=False):
+        asked.append(download)
+        raise FileNotFoundError(f"{data_dir}: no CIFAR-10 here (download=True ...)")
+
+    monkeypatch.setattr("npresnet.cli.train._a_person_is_there", lambda: True)
+    monkeypatch.setattr("npresnet.data.load", load)
+    options = ("train", "--dataset", "cifar10", "--data-dir", tmp_path)
+    result = invoke(*options, input=f"{answer}\n")
+    assert result.exit_code == 2
+    assert "Download it now (162 MiB)?" in result.stderr
+    assert "npresnet: error: " in result.stderr.splitlines()[-1]
+    assert asked == ([False, True] if fetched else [False])
+    asked.clear()
+    assert_one_error_line(invoke(*options, "--download"), str(tmp_path))
+    assert asked == [True]
+
+
 def test_more_threads_than_there_are_is_said(tmp_path):
     before = nr.get_threads()
     try:
