@@ -129,3 +129,9 @@ def zip_of(*records):
         body += b"PK\3\4" + common + struct.pack("<2H", len(raw), 0) + raw + data
     end = struct.pack("<4H2IH", 0, 0, count, count, len(directory), len(body), 0)
     return body + directory + b"PK\5\6" + end
+
+
+def npy(header, data=b""):
+    """Return a record of .npz with this header, whatever it says."""
+    raw = header.encode()
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(raw)) + raw + data

@@ -1,12 +1,8 @@
 """Saving, loading and what happens in between."""
 
-import io
 import os
 import pickletools  # noqa: F401  (imported where an error is worded)
-import random
 import struct
-import sys
-import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -15,12 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from safetensors.numpy import save
 
 from npresnet import weights
 
 from .craft import (
-    MAGIC,
     ORDERED_DICT,
     archive,
     call,
@@ -338,87 +332,3 @@ def test_a_parameter_of_early_pytorch_is_its_tensor(container):
     state = sequence(b"\x88", b"\x89", ORDERED_DICT + b")R")
     loaded = container(call("torch.nn.parameter", "Parameter", tensor()) + state + b"b")
     assert_same(loaded, SIX)
-
-
-# --- damaged files ----------------------------------------------------------------
-
-_acts = None
-
-
-def _listen(event, args):
-    if _acts is not None and event.startswith(
-        ("exec", "import", "os.system", "subprocess", "socket", "pickle")
-    ):
-        _acts.append((event, args))
-
-
-sys.addaudithook(_listen)
-
-
-def good_file():
-    return mapping(
-        state_dict=ORDERED_DICT + b")R" + text("w") + tensor() + b"s",
-        best=b"G" + struct.pack(">d", 91.5),
-        epoch=number(7),
-        views=sequence(*[tensor(stride=numbers(1, 2))] * 3),
-    )
-
-
-def safetensors(_):
-    return save({"w": SIX, "n": np.array(3)})
-
-
-def npz(_, write=np.savez):
-    stream = io.BytesIO()
-    write(stream, w=SIX, n=np.array(3))
-    return stream.getvalue()
-
-
-def npz_compressed(_):
-    return npz(_, np.savez_compressed)
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("build", [archive, legacy, safetensors, npz, npz_compressed])
-@pytest.mark.parametrize("damage", ["flip", "cut", "both", "swap"])
-def test_a_damaged_file_loads_or_is_a_value_error(build, damage, tmp_path, monkeypatch):
-    good = build(good_file())
-    path = tmp_path / "w.pth"
-    draw = random.Random(f"{build.__name__} {damage}")
-    acts = []
-    refused = 0
-    for _ in range(400):
-        data = bytearray(good)
-        if damage == "swap":
-            i, j = sorted(draw.sample(range(len(data)), 2))
-            data[i], data[j] = data[j], data[i]
-        if damage in ("flip", "both"):
-            for _ in range(draw.choice([1, 1, 1, 2, 5])):
-                data[draw.randrange(len(data))] = draw.randrange(256)
-        if damage in ("cut", "both"):
-            del data[draw.randrange(len(data)) :]
-        path.write_bytes(data)
-        began = time.monotonic()
-        monkeypatch.setattr(sys.modules[__name__], "_acts", acts)
-        try:
-            weights.load(path)
-        except ValueError as error:
-            refused += 1
-            assert type(error) is ValueError
-            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
-        finally:
-            monkeypatch.setattr(sys.modules[__name__], "_acts", None)
-        assert time.monotonic() - began < 5
-    assert not acts
-    assert refused > 60
-
-
-@given(st.binary(max_size=200))
-def test_random_opcodes_load_or_are_a_value_error(tmp_path_factory, program):
-    path = tmp_path_factory.mktemp("w") / "w.pth"
-    for data in (archive(program), legacy(program), MAGIC + program, program):
-        path.write_bytes(data)
-        try:
-            weights.load(path)
-        except ValueError as error:
-            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
