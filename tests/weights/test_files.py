@@ -1,7 +1,6 @@
 """Saving, loading and what happens in between."""
 
 import os
-import pickletools  # noqa: F401  (imported where an error is worded)
 import struct
 from collections import OrderedDict
 from pathlib import Path
