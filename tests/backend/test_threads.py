@@ -1,0 +1,125 @@
+"""Threads change the speed and nothing else."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import npresnet as nr
+from npresnet.backend import threads
+
+
+@pytest.fixture
+def thread_count(monkeypatch):
+    """Set a number of threads that the host need not offer."""
+
+    def choose(count):
+        monkeypatch.setattr(threads, "_threads", count)
+
+    return choose
+
+
+def training_bits(model_name, shape):
+    """All bytes that two training steps leave behind."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    labels = rng.integers(0, 10, len(x))
+    model = nr.models.create(model_name, num_classes=10)
+    criterion = nr.nn.CrossEntropyLoss()
+    optimizer = nr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    left = []
+    for _ in range(2):
+        model.zero_grad()
+        left.append(np.asarray(criterion(model(x), labels)))
+        left.append(model.backward(criterion.backward()))
+        left += [parameter.grad for parameter in model.parameters()]
+        optimizer.step()
+    left += list(model.state_dict().values())
+    return [array.tobytes() for array in left]
+
+
+@pytest.mark.parametrize(
+    ("model_name", "shape"),
+    [("resnet8", (37, 3, 13, 17)), ("resnet18", (3, 3, 40, 33))],
+)
+def test_the_same_bits_with_any_number_of_threads(model_name, shape, thread_count):
+    thread_count(1)
+    alone = training_bits(model_name, shape)
+    for count in (2, 3, 7):
+        thread_count(count)
+        assert training_bits(model_name, shape) == alone, count
+
+
+def test_every_block_is_done_once_whatever_the_threads(thread_count):
+    for count in (1, 2, 5):
+        thread_count(count)
+        for blocks in (0, 1, 2, 3, 19, 100):
+            done = np.zeros(blocks, np.int64)
+
+            def kernel(done, first, last):
+                done[first:last] += 1
+
+            threads.share_out(kernel, blocks, done)
+            assert (done == 1).all()
+
+
+def test_an_exception_in_any_thread_reaches_the_caller(thread_count):
+    thread_count(3)
+    caller = threading.current_thread()
+
+    def fails_elsewhere(first, last):
+        if threading.current_thread() is not caller:
+            raise ArithmeticError("from a worker")
+        # Keep the caller busy until a worker has had its turn.
+        threading.Event().wait(0.05)
+
+    with pytest.raises(ArithmeticError, match="from a worker"):
+        threads.share_out(fails_elsewhere, 50)
+    done = np.zeros(50, np.int64)
+
+    def works(done, first, last):
+        done[first:last] += 1
+
+    threads.share_out(works, 50, done)  # the pool has survived
+    assert done.all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_can_compute(thread_count):
+    thread_count(2)
+    x = np.random.default_rng(0).standard_normal((64, 8, 32, 32))
+    expected = nr.functional.relu_forward(x)[0]
+    child = os.fork()
+    if child == 0:
+        right = np.array_equal(nr.functional.relu_forward(x)[0], expected)
+        os._exit(0 if right else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_set_threads_is_cut_down_to_what_the_host_offers(monkeypatch):
+    monkeypatch.setattr(threads, "_threads", None)
+    before = threads.get_threads()
+    try:
+        assert nr.set_threads(10_000) == threads.available_threads()
+        assert nr.set_threads(1) == 1 == nr.get_threads()
+    finally:
+        nr.set_threads(before)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
+def test_set_threads_refuses_what_is_no_count(count):
+    with pytest.raises(ValueError, match="whole number of at least 1"):
+        nr.set_threads(count)
+
+
+def test_the_environment_can_choose_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_threads", None)
+    monkeypatch.setenv("NPRESNET_NUM_THREADS", "1")
+    assert threads.get_threads() == 1
+    monkeypatch.setattr(threads, "_threads", None)
+    monkeypatch.setenv("NPRESNET_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="NPRESNET_NUM_THREADS"):
+        threads.get_threads()
