@@ -271,6 +271,16 @@ def _pool_geometry(
                 f"padding must be at most half of kernel_size "
                 f"{geometry.kernel_size}, got {geometry.padding}"
             )
+        # Windows that begin in the border go on in steps of the dilation; the first
+        # step inside must not be beyond the other border.
+        starts = range(geometry.output_size[side])
+        begins = [i * geometry.stride[side] - geometry.padding[side] for i in starts]
+        step, length = geometry.dilation[side], geometry.input_size[side]
+        if any(begin < 0 and begin % step >= length for begin in begins):
+            raise ValueError(
+                f"dilation {geometry.dilation} with padding {geometry.padding} steps "
+                f"over the whole input of {x.shape[2]}x{x.shape[3]} pixels"
+            )
     return geometry
 
 

@@ -158,6 +158,22 @@ def test_max_pool_of_nothing_but_minus_infinity_stays_inside_the_plane(backend, 
     assert np.array_equal(grad_x[0, 0], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
 
 
+def test_max_pool_refuses_a_window_without_a_pixel(backend, dtype):
+    # Taps at -1 and 1 of a plane with one row: PyTorch answers minus infinity and
+    # writes the gradient outside the plane.
+    x = np.ones((1, 1, 1, 1), dtype)
+    with pytest.raises(ValueError, match="dilation .* steps over"):
+        functional.max_pool2d_forward(x, (2, 1), 1, (1, 0), dilation=(2, 1))
+    # Taps at -2 and 1, then at -1 and 2, of two rows: the second window only.
+    x = np.ones((1, 1, 2, 1), dtype)
+    with pytest.raises(ValueError, match="dilation .* steps over"):
+        functional.max_pool2d_forward(x, (2, 1), 1, (2, 0), dilation=(3, 1))
+    # ... but -2 with a step of 2 lands on row 0.
+    x = np.ones((1, 1, 1, 1), dtype)
+    out, _ = functional.max_pool2d_forward(x, (3, 1), 1, (2, 0), dilation=(2, 1))
+    assert np.array_equal(out, np.ones((1, 1, 1, 1), dtype))
+
+
 # Average pooling.
 
 
