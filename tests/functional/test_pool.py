@@ -162,11 +162,11 @@ def test_max_pool_refuses_a_window_without_a_pixel(backend, dtype):
     # Taps at -1 and 1 of a plane with one row: PyTorch answers minus infinity and
     # writes the gradient outside the plane.
     x = np.ones((1, 1, 1, 1), dtype)
-    with pytest.raises(ValueError, match="dilation .* steps over"):
+    with pytest.raises(ValueError, match=r"dilation .* steps over"):
         functional.max_pool2d_forward(x, (2, 1), 1, (1, 0), dilation=(2, 1))
     # Taps at -2 and 1, then at -1 and 2, of two rows: the second window only.
     x = np.ones((1, 1, 2, 1), dtype)
-    with pytest.raises(ValueError, match="dilation .* steps over"):
+    with pytest.raises(ValueError, match=r"dilation .* steps over"):
         functional.max_pool2d_forward(x, (2, 1), 1, (2, 0), dilation=(3, 1))
     # ... but -2 with a step of 2 lands on row 0.
     x = np.ones((1, 1, 1, 1), dtype)
