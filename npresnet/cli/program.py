@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -39,9 +40,6 @@ class _Program(Verbatim, click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into a `_Failure`."""
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            # A shell starts background jobs deaf to Ctrl-C; kill -INT is still meant.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except click.ClickException:
@@ -70,6 +68,10 @@ class _Program(Verbatim, click.Group):
         The status is 0 for success, 2 for an error, 130 after Ctrl-C; `doctor` exits
         with 1 where something is wrong.
         """
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # A shell starts background jobs deaf to Ctrl-C; kill -INT is still meant.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         del standalone_mode  # errors are always shown and become the exit status
         try:
             status = super().main(

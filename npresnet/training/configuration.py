@@ -75,18 +75,19 @@ def describe(
     return config
 
 
-def headline(
-    facts: Mapping[str, Any], recipe: Recipe, seed: int, folder: RunFolder
-) -> str:
+def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> str:
     """Say in two lines what is about to happen."""
-    model, data = facts["model"], facts["dataset"]
+    import npresnet
+
+    model, data = config["model"], config["dataset"]
     shape = "x".join(map(str, data["image_shape"]))
-    threads = facts["environment"]["threads"]
+    threads = npresnet.get_threads()
     return (
         f"{model['name']}, {model['parameters']:,} parameters, on {data['name']}: "
         f"{data['train']:,} training and {data['test']:,} test images of {shape}\n"
         f"recipe {recipe.name}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, "
-        f"seed {seed}, {threads} thread{'s' * (threads > 1)}, into {folder.path}"
+        f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}, "
+        f"into {folder.path}"
     )
 
 

@@ -157,12 +157,6 @@ def fit(
         folder.write_config(facts)
         start = None
 
-    watch.message(configuration.headline(facts, resolved, seed, folder))
-    if start is not None and start.epoch == resolved.epochs:
-        watch.message("this run is complete; nothing is left to do")
-    elif configuration.kernels_are_missing():
-        watch.message("compiling kernels: once per machine, a few seconds to a minute")
-
     session = _Session(
         model,
         train,
@@ -195,7 +189,7 @@ class _Session:
         self.model, self.recipe, self.seed, self.folder = model, recipe, seed, folder
         self.watch, self.callbacks = watch, callbacks
         self.train, self.test, self.validation_set = train, test, validation_set
-        self.header = configuration.metadata(folder.read_config())
+        self.config = folder.read_config()
         self.history: list[Row] = []
         self.drawn = -math.inf
         self.steps = math.ceil(len(train) / recipe.batch_size)  # per epoch
@@ -204,16 +198,29 @@ class _Session:
 
     def run(self, start: Checkpoint | None) -> Run:
         """Train the epochs that are left."""
-        if start is not None:
-            self._restore(start)
         try:
             with stop_requests() as stop:
+                if start is not None:
+                    self._restore(start)
+                self._announce()
                 result = self._run_epochs(stop)
         except KeyboardInterrupt:
             raise self._interrupted(stop) from None
         finally:
             self.watch.close()
         return Run(self.folder.path, self.recipe, self.history, result)
+
+    def _announce(self) -> None:
+        headline = configuration.headline(self.config, self.recipe, self.folder)
+        self.watch.message(headline)
+        if len(self.history) == self.recipe.epochs:
+            self.watch.message("this run is complete; nothing is left to do")
+        elif self.history:
+            self.watch.message(f"going on after epoch {len(self.history)}")
+        if configuration.kernels_are_missing():
+            self.watch.message(
+                "compiling kernels: once per machine, a few seconds to a minute"
+            )
 
     def _run_epochs(self, stop: StopRequest) -> Evaluation:
         result: Evaluation | None = None
@@ -316,7 +323,7 @@ class _Session:
         self._write_results()
 
     def _write_results(self) -> None:
-        self.folder.write_weights(self.model, self.header)
+        self.folder.write_weights(self.model, configuration.metadata(self.config))
         self.folder.write_metrics(self.history)
         # A picture takes a third of a second: as much as a short epoch.
         now = time.monotonic()

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from npresnet.nn import Module
 
 _CONFIG, _METRICS, _WEIGHTS = "config.json", "metrics.csv", "weights.safetensors"
+_NEEDED = (
+    "seed",
+    "recipe.name",
+    "model.name",
+    "dataset.name",
+    "dataset.classes",
+    "dataset.image_shape",
+    "dataset.mean",
+    "dataset.std",
+)
 _CURVES, _CHECKPOINT = "curves.png", "checkpoint.safetensors"
 
 
@@ -148,8 +158,11 @@ def read_config(path: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not readable as JSON ({error})") from None
-    for entry in ("model", "dataset", "recipe"):
-        if not isinstance(config, dict) or not isinstance(config.get(entry), dict):
+    for entry in _NEEDED:
+        value: Any = config
+        for part in entry.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is None:
             raise ValueError(f"{path}: expected the entry {entry!r}, which is missing")
     return config
 

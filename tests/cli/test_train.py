@@ -118,6 +118,8 @@ def test_mistakes_are_one_line_and_status_two(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "config.json").write_text('{"model":')
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / "config.json").write_text('{"model": {"name": 3}}')
     cases = [
         (("--model", "resnet9"), ("resnet9", "resnet8")),
         (("--model", "resnet18", "--shortcut", "A"), ("--shortcut", "resnet18")),
@@ -128,6 +130,7 @@ def test_mistakes_are_one_line_and_status_two(tmp_path, monkeypatch):
         (("--out", "file"), ("file",)),
         (("--resume", "nowhere"), ("nowhere", "config.json")),
         (("--resume", "torn"), ("torn", "JSON")),
+        (("--resume", "edited"), ("edited", "'seed'")),
         (("--epochs", "0"), ("--epochs", "0")),
         (("--epochs", "many"), ("--epochs", "many")),
         (("--lr", "nan"), ("lr", "nan")),
