@@ -234,6 +234,18 @@ def test_statistics_are_taken_over_images_and_pixels(backend, rng):
     assert_matches(var, x.var(axis=(0, 2, 3), ddof=1), "variance", rtol=1e-13)
 
 
+def test_sums_are_kept_in_float64(backend, rng):
+    # Many images: in float32 each one's sum would be rounded to the size of the total.
+    x = (1000 + normal(rng, 3000, 2, 1, 3)).astype(np.float32)
+    mean, var = one_update(x, 1.0, np.float32)
+    exact = x.astype(np.float64)
+    true_mean = exact.mean(axis=(0, 2, 3))
+    true_var = exact.var(axis=(0, 2, 3), ddof=1)
+    # Half a unit in the last place of 1000, and a few in that of 1.
+    assert np.abs(mean - true_mean).max() <= 0.51 * np.spacing(np.float32(1000))
+    assert np.abs(var / true_var - 1).max() <= 4 * np.finfo(np.float32).eps
+
+
 def test_frozen_statistics_stay_as_they_are(backend, dtype, rng):
     arrays = {k: v.astype(dtype) for k, v in draw_inputs(rng, (4, 3, 5, 5)).items()}
     running = [array.astype(dtype) for array in draw_running(rng, 3)]
