@@ -319,8 +319,13 @@ class _Session:
             self.optimizer.state_dict(),
             self.history,
         )
-        checkpoint.save(self.folder.checkpoint_path, state)
-        self._write_results()
+        try:
+            checkpoint.save(self.folder.checkpoint_path, state)
+            self._write_results()
+        except OSError as error:
+            if error.filename is None:  # a full disk does not say where it is
+                error.filename = str(self.folder.path)
+            raise
 
     def _write_results(self) -> None:
         self.folder.write_weights(self.model, configuration.metadata(self.config))
@@ -334,9 +339,12 @@ class _Session:
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to the end of an epoch; the other files may be older or newer."""
+        self.folder.remove_leftovers()
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
         self.history = start.history
+        if self.folder.curves_path.exists():
+            self.drawn = time.monotonic()
         self._write_results()
 
     def _kept(self) -> str:

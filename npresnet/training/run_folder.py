@@ -106,6 +106,12 @@ class RunFolder:
             )
         return folder
 
+    def remove_leftovers(self) -> None:
+        """Remove the half-written files of a process that was killed."""
+        for pattern in (".new-*", ".*.tmp"):
+            for path in self.path.glob(pattern):
+                path.unlink(missing_ok=True)
+
     def read_config(self) -> dict[str, Any]:
         """Read ``config.json``.
 

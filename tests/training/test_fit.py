@@ -1,6 +1,7 @@
 """Training learns, leaves its folder, and goes on where it stopped, bit for bit."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -65,6 +66,10 @@ class StopAfter(Silent):
         self.batches += 1
         if (self.epoch, self.batches) == self.when:
             os.kill(os.getpid(), self.number)
+
+
+def tensors_exist(folder):
+    return RunFolder(folder).checkpoint_path.exists()
 
 
 def tensors(folder):
@@ -277,6 +282,29 @@ def test_the_test_set_is_seen_once_where_there_is_a_validation_set(data, tmp_pat
     assert ",," in rows[0]
     assert ",," not in rows[-1]
     assert result.test.total == len(test)
+
+
+def test_a_full_disk_names_the_folder_and_keeps_the_last_epoch(
+    data, tmp_path, monkeypatch
+):
+    save = checkpoints.weights.save
+
+    def fails_at_the_third_epoch(path, *args, **kwargs):
+        if tensors_exist(tmp_path / "run") and tensors(tmp_path / "run").epoch == 2:
+            (tmp_path / "run" / ".half.tmp").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.weights, "save", fails_at_the_third_epoch)
+        with pytest.raises(OSError, match="No space left") as raised:
+            run(data, tmp_path / "run")
+    assert raised.value.filename == str(tmp_path / "run")
+    whole = run(data, tmp_path / "whole")
+    resumed = fit(new_model(), *data, resume=tmp_path / "run", quiet=True)
+    assert resumed.test == whole.test
+    assert_same_bits(tensors(tmp_path / "whole"), tensors(tmp_path / "run"))
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_callbacks_get_every_row(data, tmp_path):
