@@ -92,6 +92,8 @@ def batch_norm_forward(
     for name, vector in vectors.items():
         _check.array(name, vector, "C", like=x)
         _check.shape(name, vector, (C,), "(one per channel of x)")
+    # NumPy's own scalars would widen float32; Python's do not.
+    momentum, eps = float(momentum), float(eps)
     if training:
         m = x.size // C
         if m < 2:

@@ -19,6 +19,9 @@ class ParameterLike(Protocol):
     def grad(self) -> NDArray[Any] | None:
         """The gradient of the loss, or None where none has arrived."""
 
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+
 
 class HasNamedParameters(Protocol):
     """What `parameter_groups` needs of a model."""

@@ -75,10 +75,9 @@ class Optimizer:
                 index += 1
 
     def zero_grad(self) -> None:
-        """Set every gradient to zero, in place."""
+        """Forget every gradient, as `Module.zero_grad` does."""
         for parameter in self._parameters():
-            if parameter.grad is not None:
-                parameter.grad.fill(0)
+            parameter.zero_grad()
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of what the optimiser remembers between steps.

@@ -281,6 +281,23 @@ def test_an_all_ones_gradient_gives_zero_and_so_tests_nothing(backend, rng):
     assert np.abs(grad_x).max() > 0.1
 
 
+def test_numpy_scalars_as_options_widen_nothing(backend, rng):
+    arrays = {
+        key: value.astype(np.float32)
+        for key, value in draw_inputs(rng, (4, 3, 5, 5)).items()
+    }
+    zeros, ones = np.zeros(3, np.float32), np.ones(3, np.float32)
+    out, cache, mean, variance = functional.batch_norm_forward(
+        **arrays,
+        running_mean=zeros,
+        running_var=ones,
+        training=True,
+        momentum=np.float64(0.1),
+        eps=np.float64(1e-5),
+    )
+    assert {a.dtype for a in (out, cache.inverse_std, mean, variance)} == {ones.dtype}
+
+
 @pytest.mark.parametrize("C", [1, 3])
 def test_one_value_per_channel_cannot_be_trained_on(C, backend, dtype):
     x = np.ones((1, C, 1, 1), dtype)

@@ -1,10 +1,9 @@
 """Optimisers follow PyTorch's formulas, in place, in the parameter's dtype."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from npresnet import nn
 from npresnet.optim import SGD, AdamW, parameter_groups
 
 SHAPES = [(4, 3, 3, 3), (7,), (5, 2), (1,)]
@@ -25,13 +24,12 @@ ADAMW_SETTINGS = [
 
 
 def make_parameters(rng, dtype=np.float64):
-    return [
-        SimpleNamespace(
-            data=rng.standard_normal(shape).astype(dtype),
-            grad=rng.standard_normal(shape).astype(dtype),
-        )
-        for shape in SHAPES
-    ]
+    parameters = []
+    for shape in SHAPES:
+        parameter = nn.Parameter(rng.standard_normal(shape).astype(dtype))
+        parameter.grad = rng.standard_normal(shape).astype(dtype)
+        parameters.append(parameter)
+    return parameters
 
 
 def renew_gradients(parameters, rng):
@@ -199,10 +197,22 @@ def test_parameters_without_gradient_stay():
     before = parameters[0].data.copy()
     optimizer = SGD(parameters, lr=0.1, weight_decay=0.1)
     optimizer.step()
-    optimizer.zero_grad()
     np.testing.assert_array_equal(parameters[0].data, before)
-    assert parameters[0].grad is None
-    assert all(not p.grad.any() for p in parameters[1:])
+
+
+def test_zero_grad_forgets_and_leaves_the_callers_arrays_alone():
+    parameters = make_parameters(np.random.default_rng(9))
+    given = [parameter.grad for parameter in parameters]
+    before = [grad.copy() for grad in given]
+    optimizer = SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.1)
+    optimizer.step()
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters)
+    moved = [parameter.data.copy() for parameter in parameters]
+    optimizer.step()  # nothing has arrived, so nothing moves
+    for i, parameter in enumerate(parameters):
+        np.testing.assert_array_equal(given[i], before[i])
+        np.testing.assert_array_equal(parameter.data, moved[i])
 
 
 class FakeModel:
