@@ -17,6 +17,14 @@ IMAGENET = {
     "resnet101": (44_549_160, 42_520_650, 7.801, 7.570),
     "resnet152": (60_192_808, 58_164_298, 11.514, 11.282),
 }
+# Convolutions, and how many of them are projections.
+CONVOLUTIONS = {
+    "resnet18": (20, 3),
+    "resnet34": (36, 3),
+    "resnet50": (53, 4),
+    "resnet101": (104, 4),
+    "resnet152": (155, 4),
+}
 # Parameters with shortcuts A, B and C; millions of multiply-adds with A at 32x32.
 CIFAR = {
     8: (75_290, 78_042, 78_330, 12.24),
@@ -41,9 +49,21 @@ def count(model):
 
 
 @pytest.mark.parametrize("name", IMAGENET)
-def test_imagenet_parameter_counts(name):
-    assert count(nr.models.create(name)) == IMAGENET[name][0]
-    # The two layouts have the same parameters.
+def test_imagenet_parameters_and_convolutions(name):
+    model = nr.models.create(name)
+    parameters, parameters_for_10, *_ = IMAGENET[name]
+    assert count(model) == parameters
+    features = model.fc.weight.data.shape[1]
+    assert count(model) - 990 * (features + 1) == parameters_for_10
+    names = [key for key, p in model.named_parameters() if p.data.ndim == 4]
+    projections = sum("downsample" in key for key in names)
+    assert (len(names), projections) == CONVOLUTIONS[name]
+    # One convolution or linear layer per unit of depth, projections not counted.
+    assert len(names) - projections + 1 == int(name.removeprefix("resnet"))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_ten_classes_and_the_papers_layout_change_the_classifier_only(name):
     for options in layouts(name):
         model = nr.models.create(name, num_classes=10, **options)
         assert count(model) == IMAGENET[name][1]
@@ -131,22 +151,3 @@ def test_spatial_size_after_every_cifar_stage(name, size):
     assert shapes["layer3"] == (2, 64, quarter, quarter)
     assert shapes["avgpool"] == (2, 64, 1, 1)
     assert shapes["fc"] == (2, 10)
-
-
-def test_the_number_of_convolutions_is_the_depth_in_the_name():
-    for name, (convolutions, projections) in {
-        "resnet18": (20, 3),
-        "resnet34": (36, 3),
-        "resnet50": (53, 4),
-        "resnet101": (104, 4),
-        "resnet152": (155, 4),
-    }.items():
-        names = [
-            key
-            for key, parameter in nr.models.create(name).named_parameters()
-            if parameter.data.ndim == 4
-        ]
-        assert len(names) == convolutions
-        assert sum("downsample" in key for key in names) == projections
-        # One convolution or linear layer per unit of depth, projections not counted.
-        assert len(names) - projections + 1 == int(name.removeprefix("resnet"))
