@@ -18,11 +18,11 @@ NETWORKS = [
 @pytest.mark.parametrize(("name", "options"), NETWORKS, ids=str)
 def test_a_training_step_changes_no_dtype(name, options, backend, dtype, rng):
     model = nr.models.create(name, dtype=dtype, **options)
-    x = normal(rng, 2, 3, 20, 20).astype(dtype)
+    x = normal(rng, 2, 3, 33, 33).astype(dtype)
     labels = np.array([3, 1])
     optimizer = nr.optim.SGD(
         model.parameters(),
-        lr=np.float64(0.1),  # NumPy's scalars promote, Python's do not
+        lr=np.float64(1e-3),  # NumPy's scalars promote, Python's do not
         momentum=0.9,
         weight_decay=1e-4,
         nesterov=True,
