@@ -21,6 +21,7 @@ from npresnet.cli.predict import predict
 from npresnet.cli.recipes import recipes
 from npresnet.cli.summary import summary
 from npresnet.cli.train import train
+from npresnet.cli.verify import verify
 
 # What is wrong with the user's input or machine: one line, no traceback.
 _EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, MemoryError)
@@ -137,6 +138,7 @@ for _command in (
     models,
     datasets,
     recipes,
+    verify,
     doctor,
 ):
     main.add_command(_command)

@@ -1,9 +1,14 @@
 """What users need to test blocks of their own."""
 
-from npresnet.testing.gradients import (
-    GradientCheck,
-    GradientError,
-    check_gradients,
-)
+from npresnet.testing.gradients import GradientCheck, check_gradients
+from npresnet.testing.passes import GradientError
+from npresnet.testing.verify import VerifyReport, VerifyRow, verify
 
-__all__ = ["GradientCheck", "GradientError", "check_gradients"]
+__all__ = [
+    "GradientCheck",
+    "GradientError",
+    "VerifyReport",
+    "VerifyRow",
+    "check_gradients",
+    "verify",
+]

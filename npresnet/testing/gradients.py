@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.nn import Module
+from npresnet.testing.passes import GradientError, Pair, Variable, passes
 
 Array = NDArray[np.floating[Any]]
-Pair = tuple[Callable[..., Any], Callable[..., Any]]
 
 _ATTEMPTS = 3
 
@@ -30,21 +29,27 @@ class GradientCheck:
     error : float
         Their distance, less what rounding explains, relative to the size such a
         derivative has on average.
+    raw_error : float
+        The same with what rounding explains.
     """
 
     name: str
     analytic: float
     numeric: float
     error: float
+    raw_error: float
 
 
-class GradientError(AssertionError):
-    """A backward pass disagrees with finite differences."""
+class Measurement(NamedTuple):
+    """What `measure` found."""
+
+    checks: list[GradientCheck]
+    arrays: dict[str, Array]  # the output, and every gradient under its name
 
 
 def check_gradients(
     target: Module | Pair,
-    *inputs: Array,
+    *inputs: Any,
     rtol: float = 1e-5,
     step: float = 1e-6,
     seed: int = 0,
@@ -58,8 +63,9 @@ def check_gradients(
         `npresnet.functional`: ``forward(*inputs)`` gives the output first and the
         cache second, ``backward(grad_output, cache)`` the gradients in the order of
         the inputs.
-    *inputs : ndarray of float64
-        What it is called with; a module takes one.
+    *inputs : ndarray of float64, or anything else
+        What it is called with. Every float64 array needs a gradient and is checked;
+        labels, sizes and other things are passed on as they are.
     rtol : float
         Largest relative error allowed.
     step : float
@@ -70,14 +76,18 @@ def check_gradients(
     Returns
     -------
     list of GradientCheck
-        One per input and parameter.
+        One per float64 input and parameter.
 
     Raises
     ------
     GradientError
-        If any error exceeds `rtol`; it lists the tensors concerned.
+        If any error exceeds `rtol` (it lists the tensors concerned), or if a pass
+        is wrong in form: a gradient that is missing, or of another shape or dtype
+        than its tensor; a cache that was not kept, or not taken; an argument
+        changed in place; parameters' gradients that do not add up; another output
+        for the same input.
     TypeError
-        If an input or a parameter is not float64: differences need its digits.
+        If an input, a parameter or the output is float32: differences need digits.
 
     Notes
     -----
@@ -91,6 +101,8 @@ def check_gradients(
     sides differ by right: a tensor that disagrees is tried again, up to twice, in
     another direction with an eighth of the step. A wrong gradient is wrong in all.
 
+    The module is left as it was.
+
     Examples
     --------
     >>> import numpy as np, npresnet as nr
@@ -99,13 +111,43 @@ def check_gradients(
     >>> len(nr.testing.check_gradients(block, x))
     7
     """
-    for i, value in enumerate(inputs):
-        _check_float64(f"input {i}", value)
+    checks, _ = measure(target, inputs, rtol=rtol, step=step, seed=seed)
+    require(checks, rtol)
+    return checks
+
+
+def measure(
+    target: Module | Pair,
+    inputs: tuple[Any, ...],
+    *,
+    rtol: float,
+    step: float = 1e-6,
+    seed: int = 0,
+) -> Measurement:
+    """Do what `check_gradients` does, but leave the judgement of errors open.
+
+    Parameters
+    ----------
+    target, inputs, rtol, step, seed
+        As there; `rtol` says what is tried again.
+
+    Returns
+    -------
+    Measurement
+        The checks, and the arrays they are about.
+    """
     rng = np.random.default_rng(seed)
-    if isinstance(target, Module):
-        checks = list(_module_checks(target, inputs, step, rtol, rng))
-    else:
-        checks = list(_pair_checks(target, inputs, step, rtol, rng))
+    with passes(target, inputs, rng) as (output, upstream, variables):
+        # How far rounding may move the sum of the two.
+        rounding = 4 * np.finfo(np.float64).eps * np.abs(upstream * output).sum()
+        checks = [_check(v, step, rtol, float(rounding), rng) for v in variables]
+        arrays = {"the output": np.asarray(output)}
+        arrays |= {f"the gradient of {v.name}": v.gradient for v in variables}
+    return Measurement(checks, arrays)
+
+
+def require(checks: list[GradientCheck], rtol: float) -> None:
+    """Raise a `GradientError` that lists the checks above `rtol`, if there are any."""
     wrong = [check for check in checks if not check.error <= rtol]
     if wrong:
         table = "\n".join(
@@ -118,111 +160,16 @@ def check_gradients(
             f"wrong gradient for {names}: {len(wrong)} of {len(checks)} tensors, "
             f"allowed error {rtol:g}\n{table}"
         )
-    return checks
-
-
-def _check_float64(name: str, value: Any) -> None:
-    if not isinstance(value, np.ndarray) or value.dtype != np.float64:
-        kind = getattr(value, "dtype", type(value).__name__)
-        raise TypeError(f"{name} must be a float64 array, got {kind}")
-
-
-def _pair_checks(
-    pair: Pair,
-    inputs: tuple[Array, ...],
-    step: float,
-    rtol: float,
-    rng: np.random.Generator,
-) -> Iterator[GradientCheck]:
-    forward, backward = pair
-    output, cache = forward(*inputs)[:2]
-    upstream = rng.standard_normal(np.shape(output))
-    rounding = _rounding(upstream, output)
-    gradients = backward(upstream, cache)
-    if not isinstance(gradients, tuple):
-        gradients = (gradients,)
-    for i, (value, gradient) in enumerate(zip(inputs, gradients, strict=False)):
-
-        def objective(moved: Array, i: int = i) -> float:
-            arguments = (*inputs[:i], moved, *inputs[i + 1 :])
-            return float((upstream * forward(*arguments)[0]).sum())
-
-        yield _check(
-            f"input {i}", value, gradient, objective, step, rtol, rounding, rng
-        )
-
-
-def _module_checks(
-    module: Module,
-    inputs: tuple[Array, ...],
-    step: float,
-    rtol: float,
-    rng: np.random.Generator,
-) -> Iterator[GradientCheck]:
-    (x,) = inputs
-    parameters = list(module.named_parameters())
-    for name, parameter in parameters:
-        _check_float64(name, parameter.data)
-    buffers = module.state_dict()
-    gradients = [parameter.grad for _, parameter in parameters]
-    try:
-        module.zero_grad()
-        output = module(x)
-        upstream = rng.standard_normal(output.shape)
-        rounding = _rounding(upstream, output)
-        grad_input = module.backward(upstream)
-
-        def objective(moved: Array) -> float:
-            return float((upstream * module(moved)).sum())
-
-        yield _check("x", x, grad_input, objective, step, rtol, rounding, rng)
-        for name, parameter in parameters:
-
-            def moved_objective(moved: Array, parameter: Any = parameter) -> float:
-                before, parameter.data = parameter.data, moved
-                try:
-                    return objective(x)
-                finally:
-                    parameter.data = before
-
-            gradient = parameter.grad
-            yield _check(
-                name,
-                parameter.data,
-                gradient,
-                moved_objective,
-                step,
-                rtol,
-                rounding,
-                rng,
-            )
-    finally:
-        module.discard_caches()
-        module.load_state_dict(buffers)
-        for (_, parameter), gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-
-
-def _rounding(upstream: Array, output: Array) -> float:
-    """Bound how far rounding may move the sum of their product."""
-    return float(4 * np.finfo(np.float64).eps * np.abs(upstream * output).sum())
 
 
 def _check(
-    name: str,
-    value: Array,
-    gradient: Array | None,
-    objective: Callable[[Array], float],
+    variable: Variable,
     step: float,
     rtol: float,
     rounding: float,
     rng: np.random.Generator,
 ) -> GradientCheck:
-    if gradient is None or gradient.shape != value.shape:
-        got = "none" if gradient is None else f"one of shape {gradient.shape}"
-        raise GradientError(
-            f"{name} of shape {value.shape} needs a gradient, got {got}"
-        )
+    name, value, gradient, objective = variable
     best: GradientCheck | None = None
     for attempt in range(_ATTEMPTS):
         direction = rng.standard_normal(value.shape)
@@ -235,9 +182,10 @@ def _check(
         numeric = (above - below) / (2 * h)
         # A random direction's derivative is about as large as the gradient is long.
         scale = max(float(np.linalg.norm(gradient)), abs(numeric), 1e-12)
-        error = max(abs(analytic - numeric) - rounding / h, 0.0) / scale
+        distance = abs(analytic - numeric)
+        error = max(distance - rounding / h, 0.0) / scale
         if best is None or error < best.error:
-            best = GradientCheck(name, analytic, numeric, error)
+            best = GradientCheck(name, analytic, numeric, error, distance / scale)
         if error <= rtol:
             break
     assert best is not None
