@@ -24,6 +24,8 @@ Pair = tuple[Callable[..., Any], Callable[..., Any]]
 class GradientError(AssertionError):
     """A backward pass is wrong, in form or in value."""
 
+    __module__ = "npresnet.testing"  # the name that tracebacks show
+
 
 class Variable(NamedTuple):
     """An array that the output depends on, and what backward says about it."""
@@ -277,22 +279,24 @@ def _variables(
         )
         if _is_floating(value)
     ]
+    remedies = ["backward must return it"] * len(candidates)
+    remedies += ["backward must call parameter.accumulate(grad)"] * len(learned)
     candidates += learned
     if not candidates:
         raise ValueError("nothing to check: no float64 input and no parameter")
     trouble = [
         f"{name} of shape {value.shape} needs a gradient{complaint}"
-        for name, value, gradient, _ in candidates
-        if (complaint := _complaint(value, gradient))
+        for (name, value, gradient, _), remedy in zip(candidates, remedies, strict=True)
+        if (complaint := _complaint(value, gradient, remedy))
     ]
     if trouble:
         raise GradientError("\n".join(trouble))
     return [Variable(*candidate) for candidate in candidates]
 
 
-def _complaint(value: Array, gradient: Any) -> str:
+def _complaint(value: Array, gradient: Any, remedy: str) -> str:
     if gradient is None:
-        return ", got none"
+        return f", got none: {remedy}"
     if not isinstance(gradient, np.ndarray | np.floating):
         return f", got {_describe(gradient)}"
     if gradient.shape != value.shape:
