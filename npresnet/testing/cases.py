@@ -18,7 +18,7 @@ from npresnet import functional, models, nn
 from npresnet.models.blocks import projection
 from npresnet.models.resnet import _StageMaker
 from npresnet.nn import Module
-from npresnet.testing.passes import Pair
+from npresnet.testing.gradients import Pair
 
 Array = NDArray[np.floating[Any]]
 Kind = Literal["operation", "layer", "block", "network"]

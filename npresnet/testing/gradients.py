@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.nn import Module
-from npresnet.testing.passes import GradientError, Pair, Variable, passes
+from npresnet.nn import Module, Parameter, modes
+from npresnet.testing import form
+from npresnet.testing.form import GradientError
 
 Array = NDArray[np.floating[Any]]
+Pair = tuple[Callable[..., Any], Callable[..., Any]]
+Objective = Callable[[Array], float]
 
 _ATTEMPTS = 3
 
@@ -137,7 +143,7 @@ def measure(
         The checks, and the arrays they are about.
     """
     rng = np.random.default_rng(seed)
-    with passes(target, inputs, rng) as (output, upstream, variables):
+    with _passes(target, inputs, rng) as (output, upstream, variables):
         # How far rounding may move the sum of the two.
         rounding = 4 * np.finfo(np.float64).eps * np.abs(upstream * output).sum()
         checks = [_check(v, step, rtol, float(rounding), rng) for v in variables]
@@ -162,8 +168,160 @@ def require(checks: list[GradientCheck], rtol: float) -> None:
         )
 
 
+class _Variable(NamedTuple):
+    """An array that the output depends on, and what backward says about it."""
+
+    name: str
+    value: Array
+    gradient: Array  # of sum(upstream * output), by `value`
+    objective: Objective  # that sum, with `value` moved elsewhere
+
+
+class _Passes(NamedTuple):
+    """A forward pass, the gradient that was sent back, and what arrived."""
+
+    output: Any  # ndarray, or a number where the target is a loss
+    upstream: Array  # of the output's shape
+    variables: list[_Variable]
+
+
+@contextmanager
+def _passes(
+    target: Module | Pair, inputs: tuple[Any, ...], rng: np.random.Generator
+) -> Iterator[_Passes]:
+    """Go forward and backward once; put a module back as it was at the end."""
+    for i, value in enumerate(inputs):
+        if form.is_floating(value):
+            hint = "use x.astype(np.float64)"
+            form.require_float64(f"input {i}", value, hint)
+    if isinstance(target, Module):
+        with _restored(target):
+            yield _module_passes(target, inputs, rng)
+    else:
+        yield _pair_passes(target, inputs, rng)
+
+
+def _pair_passes(
+    pair: Pair, inputs: tuple[Any, ...], rng: np.random.Generator
+) -> _Passes:
+    forward, backward = pair
+
+    def run(*arguments: Any) -> tuple[Any, Any]:
+        result = forward(*arguments)
+        if not isinstance(result, tuple) or len(result) < 2:
+            raise GradientError(
+                "forward must return a tuple, the output first and the cache second, "
+                f"got {form.describe(result)}"
+            )
+        return result[0], result[1]
+
+    with form.unchanged("forward", inputs):
+        output, cache = run(*inputs)
+    form.require_float64_output(output)
+    upstream = rng.standard_normal(np.shape(output))
+    with form.unchanged("backward", inputs, upstream):
+        gradients = backward(upstream, cache)
+    form.require_same_output(output, run(*inputs)[0])
+
+    def objective(i: int) -> Objective:
+        return lambda moved: float(
+            (upstream * run(*inputs[:i], moved, *inputs[i + 1 :])[0]).sum()
+        )
+
+    return _Passes(output, upstream, _variables(inputs, gradients, objective))
+
+
+def _module_passes(
+    module: Module, inputs: tuple[Any, ...], rng: np.random.Generator
+) -> _Passes:
+    parameters = list(module.named_parameters())
+    arrays = [(name, parameter.data) for name, parameter in parameters]
+    arrays += [(name, b) for name, b in module.named_buffers() if form.is_floating(b)]
+    for name, array in arrays:
+        form.require_float64(name, array, "build the module with dtype=np.float64")
+    if not modes.is_keeping():
+        raise RuntimeError("gradients cannot be checked under no_grad: no caches")
+
+    module.zero_grad()
+    with form.unchanged("forward", inputs):
+        output = module(*inputs)
+    form.require_float64_output(output)
+    upstream = rng.standard_normal(np.shape(output))
+    with form.unchanged("backward", inputs, upstream):
+        gradients = form.go_backward(module, upstream)
+    form.require_no_caches_left(module)
+
+    def objective(i: int) -> Objective:
+        return lambda moved: float(
+            (upstream * module(*inputs[:i], moved, *inputs[i + 1 :])).sum()
+        )
+
+    def objective_of(parameter: Parameter) -> Objective:
+        def total(moved: Array) -> float:
+            before, parameter.data = parameter.data, moved
+            try:
+                return float((upstream * module(*inputs)).sum())
+            finally:
+                parameter.data = before
+
+        return total
+
+    learned = [(name, p.data, p.grad, objective_of(p)) for name, p in parameters]
+    variables = _variables(inputs, gradients, objective, {0: "x"}, learned)
+    form.require_same_again(module, inputs, output, upstream, parameters)
+    return _Passes(output, upstream, variables)
+
+
+def _variables(
+    inputs: tuple[Any, ...],
+    gradients: Any,
+    objective: Callable[[int], Objective],
+    names: Mapping[int, str] = MappingProxyType({}),
+    learned: Sequence[tuple[str, Array, Any, Objective]] = (),
+) -> list[_Variable]:
+    """Join what can be moved with its gradient; inputs first, then parameters."""
+    found = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+    while len(found) > len(inputs) and found[-1] is None:
+        found.pop()  # of an argument that was left at its default
+    if len(found) > len(inputs):
+        raise GradientError(
+            f"backward returned {len(found)} gradients for {len(inputs)} input(s)"
+        )
+    found += [None] * (len(inputs) - len(found))
+    candidates = [
+        (names.get(i, f"input {i}"), value, found[i], objective(i))
+        for i, value in enumerate(inputs)
+        if form.is_floating(value)
+    ]
+    remedies = ["backward must return it"] * len(candidates)
+    remedies += ["backward must call parameter.accumulate(grad)"] * len(learned)
+    candidates += learned
+    if not candidates:
+        raise ValueError("nothing to check: no float64 input and no parameter")
+    form.require_gradients([candidate[:3] for candidate in candidates], remedies)
+    return [_Variable(*candidate) for candidate in candidates]
+
+
+@contextmanager
+def _restored(module: Module) -> Iterator[None]:
+    """Put parameters, gradients and buffers back at the end; leave no caches."""
+    parts = dict(module.named_modules())
+    parameters = [(p, p.data, p.grad) for p in module.parameters()]
+    buffers = [(name, b, np.array(b)) for name, b in module.named_buffers()]
+    try:
+        yield
+    finally:
+        module.discard_caches()
+        for parameter, data, grad in parameters:
+            parameter.data, parameter.grad = data, grad
+        for name, buffer, values in buffers:
+            path, _, attribute = name.rpartition(".")
+            buffer[...] = values
+            setattr(parts[path], attribute, buffer)
+
+
 def _check(
-    variable: Variable,
+    variable: _Variable,
     step: float,
     rtol: float,
     rounding: float,

@@ -12,8 +12,8 @@ import numpy as np
 
 from npresnet.backend import using_backend
 from npresnet.testing.cases import CASES, Case
+from npresnet.testing.form import GradientError
 from npresnet.testing.gradients import Measurement, measure, require
-from npresnet.testing.passes import GradientError
 
 Progress = Callable[[int, int, str], None]
 
