@@ -43,8 +43,8 @@ def cross_entropy_forward(
     labels : ndarray of int of shape (N,)
         The right classes, 0 ... classes-1.
     label_smoothing : float
-        In [0, 1): the share of the target that is spread evenly over all classes,
-        the right one included, as in PyTorch.
+        In [0, 1]: the share of the target that is spread evenly over all classes, the
+        right one included, as in PyTorch.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def cross_entropy_forward(
     _check.array("logits", logits, "N classes")
     N, classes = logits.shape
     _check_labels(labels, N, classes)
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing!r}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing!r}")
     target = np.full(logits.shape, label_smoothing / classes, logits.dtype)
     target[np.arange(N), labels] += 1 - label_smoothing
 

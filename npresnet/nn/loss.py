@@ -19,7 +19,7 @@ class CrossEntropyLoss(Module):
     Parameters
     ----------
     label_smoothing : float
-        Share of the target that is spread evenly over all classes, in [0, 1).
+        Share of the target that is spread evenly over all classes, in [0, 1].
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
