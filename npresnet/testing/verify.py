@@ -237,6 +237,8 @@ def _run(case: Case, backends: Sequence[str], row: VerifyRow) -> None:
             require(measurement.checks, case.rtol)
         except GradientError as error:
             row.failures.append(f"FAILED {where}: {error}")
+        except MemoryError:
+            raise
         except Exception as error:  # whatever a broken operation raises: it failed
             row.failures.append(f"FAILED {where}: {type(error).__name__}: {error}")
     for other in found[1:]:
@@ -246,8 +248,12 @@ def _run(case: Case, backends: Sequence[str], row: VerifyRow) -> None:
 def _compare(case: Case, one: Measurement, other: Measurement, row: VerifyRow) -> None:
     """Compare what two backends computed for a case."""
     for name, expected in one.arrays.items():
-        scale = float(np.abs(expected).max()) or 1.0
-        apart = float(np.abs(other.arrays[name] - expected).max()) / scale
+        actual = other.arrays[name]
+        if actual.shape != expected.shape:
+            apart = math.inf
+        else:
+            scale = float(np.abs(expected).max()) or 1.0
+            apart = float(np.abs(actual - expected).max()) / scale
         if _rank(apart) > _rank(row.difference):
             row.difference = apart
         if not apart <= _AGREEMENT:

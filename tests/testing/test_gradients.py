@@ -4,131 +4,42 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.functional import (
-    adaptive_avg_pool2d_backward,
-    adaptive_avg_pool2d_forward,
-    avg_pool2d_backward,
-    avg_pool2d_forward,
-    batch_norm_backward,
-    batch_norm_forward,
-    conv2d_backward,
-    conv2d_forward,
-    cross_entropy_backward,
-    cross_entropy_forward,
-    linear_backward,
-    linear_forward,
-    max_pool2d_backward,
-    max_pool2d_forward,
-    relu_backward,
-    relu_forward,
-    zero_pad_shortcut_backward,
-    zero_pad_shortcut_forward,
-)
+from npresnet.functional import batch_norm_backward, batch_norm_forward
 from npresnet.testing import GradientError, check_gradients
+from npresnet.testing.cases import CASES
 
 
 def normal(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape)
 
 
-def conv(**options):
-    return lambda x, w, b: conv2d_forward(x, w, b, **options), conv2d_backward
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_case_agrees_with_differences(case, backend):
+    target, inputs = case.build()
+    checks = check_gradients(target, *inputs, rtol=case.rtol)
+    assert all(np.isfinite(check.analytic) for check in checks)
+    # Gradients that are zero would agree with anything.
+    assert all(check.analytic for check in checks)
 
 
-def batch_norm(training):
-    def forward(x, weight, bias):
-        mean, variance = normal(3), normal(3) ** 2 + 0.5
-        return batch_norm_forward(x, weight, bias, mean, variance, training=training)
-
-    return forward, batch_norm_backward
-
-
-OPERATIONS = {
-    "conv2d": (conv(stride=(1, 2), padding=1), (2, 3, 7, 8), (4, 3, 3, 2), (4,)),
-    "conv2d grouped": (
-        conv(dilation=2, groups=2, padding=2),
-        (2, 4, 6, 5),
-        (6, 2, 3, 3),
-        (6,),
-    ),
-    "batch norm training": (batch_norm(True), (3, 3, 4, 5), (3,), (3,)),
-    "batch norm frozen": (batch_norm(False), (3, 3, 4, 5), (3,), (3,)),
-    "relu": ((relu_forward, relu_backward), (3, 4, 5)),
-    "linear": ((linear_forward, linear_backward), (5, 7), (4, 7), (4,)),
-    "max pool": (
-        (lambda x: max_pool2d_forward(x, 3, 2, 1), max_pool2d_backward),
-        (2, 3, 7, 8),
-    ),
-    "average pool": (
-        (lambda x: avg_pool2d_forward(x, (3, 2), 2, 1), avg_pool2d_backward),
-        (2, 3, 7, 8),
-    ),
-    "adaptive average pool": (
-        (
-            lambda x: adaptive_avg_pool2d_forward(x, (3, 4)),
-            adaptive_avg_pool2d_backward,
-        ),
-        (2, 3, 7, 6),
-    ),
-    "zero-padding shortcut": (
-        (
-            lambda x: zero_pad_shortcut_forward(x, 7, 2),
-            zero_pad_shortcut_backward,
-        ),
-        (2, 4, 5, 6),
-    ),
-}
+def test_no_operation_layer_or_block_is_left_out():
+    pairs = {n[: -len("_backward")] for n in nr.functional.__all__ if "backward" in n}
+    layers = {
+        name
+        for name, value in vars(nr.nn).items()
+        if isinstance(value, type) and issubclass(value, nr.nn.Module)
+    }
+    assert pairs == {case.name for case in CASES if case.kind == "operation"}
+    assert layers - {"Module"} == {case.name for case in CASES if case.kind == "layer"}
+    blocks = {"BasicBlock", "Bottleneck", "PlainBlock"}
+    assert blocks == {case.name for case in CASES if case.kind == "block"}
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_agrees_with_differences(name, backend):
-    pair, *shapes = OPERATIONS[name]
-    checks = check_gradients(pair, *(normal(*shape) for shape in shapes), rtol=1e-7)
-    assert len(checks) == len(shapes)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_agrees_with_differences(smoothing):
-    labels = np.array([1, 0, 3, 3])
-
-    def forward(logits):
-        return cross_entropy_forward(logits, labels, label_smoothing=smoothing)
-
-    check_gradients((forward, cross_entropy_backward), normal(4, 5), rtol=1e-7)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: nr.models.BasicBlock(4, 4, dtype=np.float64, rng=0),
-        lambda: nr.models.PlainBlock(4, 6, 2, dtype=np.float64, rng=0),
-        lambda: nr.models.Bottleneck(
-            4,
-            3,
-            2,
-            nr.nn.Sequential(nr.nn.Conv2d(4, 12, 1, 2, dtype=np.float64, rng=1)),
-            dtype=np.float64,
-            rng=0,
-        ),
-        lambda: nr.models.Bottleneck(
-            4,
-            1,
-            stride_in="1x1",
-            dtype=np.float64,
-            rng=0,
-        ),
-    ],
-)
-def test_every_block_agrees_with_differences(make, training, backend):
-    block = make().train(training)
-    check_gradients(block, normal(2, 4, 6, 7))
-
-
-@pytest.mark.parametrize("name", ["resnet8", "resnet14", "plain8"])
-def test_whole_networks_agree_with_differences(name):
-    model = nr.models.create(name, num_classes=5, dtype=np.float64)
-    check_gradients(model, normal(2, 3, 12, 13))
+def test_no_two_cases_share_a_name_and_builds_are_the_same_each_time():
+    assert len({str(case) for case in CASES}) == len(CASES)
+    for case in CASES[:20]:
+        for one, other in zip(case.build()[1], case.build()[1], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 class Scaled(nr.nn.Module):
@@ -167,15 +78,19 @@ def test_a_forgotten_gradient_is_refused():
 
 
 def test_batch_norm_without_its_variance_term_is_refused():
+    def forward(x, weight, bias):
+        running = np.zeros(3), np.ones(3)
+        return batch_norm_forward(x, weight, bias, *running, training=True)
+
     def backward(grad_output, cache):
         _, _, inverse_std, weight, _ = cache
         scale = (weight * inverse_std)[:, None, None]
         grad_x = scale * (grad_output - grad_output.mean((0, 2, 3), keepdims=True))
         return grad_x, *batch_norm_backward(grad_output, cache)[1:]
 
-    forward, _ = batch_norm(True)
+    inputs = normal(3, 3, 4, 5), normal(3), normal(3)
     with pytest.raises(GradientError, match="wrong gradient for input 0: 1 of 3"):
-        check_gradients((forward, backward), normal(3, 3, 4, 5), normal(3), normal(3))
+        check_gradients((forward, backward), *inputs)
 
 
 def test_the_module_is_left_as_it_was():
@@ -195,3 +110,215 @@ def test_float32_is_refused_because_differences_need_digits():
         check_gradients(nr.nn.ReLU(), normal(2, 3).astype(np.float32))
     with pytest.raises(TypeError, match=r"conv1\.weight must be a float64"):
         check_gradients(nr.models.BasicBlock(3, 3), normal(2, 3, 5, 5))
+    with pytest.raises(TypeError, match=r"build the module with dtype=np\.float64"):
+        check_gradients(nr.models.BasicBlock(3, 3), normal(2, 3, 5, 5))
+
+
+# ---------------------------------------------------- what is wrong in form is told
+
+
+class Doubled(nr.nn.Module):
+    """Right as it stands; each subclass below breaks one rule."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nr.nn.Parameter(normal(3))
+
+    def forward(self, x):
+        self.keep(x)
+        return 2 * x * self.weight.data
+
+    def backward(self, grad_output, input_grad=True):
+        x = self.take()
+        self.weight.accumulate((2 * grad_output * x).sum(axis=0))
+        return 2 * grad_output * self.weight.data if input_grad else None
+
+
+class ReturnsNone(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        super().backward(grad_output, input_grad)
+
+
+class ReturnsAnotherShape(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        return super().backward(grad_output)[0]
+
+
+class ReturnsFloat32(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        return super().backward(grad_output).astype(np.float32)
+
+
+class ReturnsATextOfIt(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        return str(super().backward(grad_output))
+
+
+class ReturnsTwo(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        grad = super().backward(grad_output)
+        return grad, grad
+
+
+class KeepsNothing(Doubled):
+    def forward(self, x):
+        return 2 * x * self.weight.data
+
+
+class KeepsTwice(Doubled):
+    def forward(self, x):
+        self.keep(x)
+        return super().forward(x)
+
+
+class GivesFloat32(Doubled):
+    def forward(self, x):
+        return super().forward(x).astype(np.float32)
+
+
+class GivesAWrongWeightGradientShape(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        grad = super().backward(grad_output, input_grad)
+        self.weight.grad = self.weight.grad[None]
+        return grad
+
+
+class OverwritesItsInput(Doubled):
+    def forward(self, x):
+        x *= 2
+        self.keep(x)
+        return x * self.weight.data
+
+
+class OverwritesGradOutput(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        grad_output *= 1.5
+        return super().backward(grad_output, input_grad)
+
+
+class IsRandom(Doubled):
+    def __init__(self):
+        super().__init__()
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x):
+        return super().forward(x) * self.rng.random()
+
+
+class ReplacesTheGradient(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        self.weight.grad = None
+        return super().backward(grad_output, input_grad)
+
+
+class ForgetsTheWeightWhereTheInputIsSpared(Doubled):
+    def backward(self, grad_output, input_grad=True):
+        if input_grad:
+            return super().backward(grad_output)
+        self.take()
+        return None
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (ReturnsNone, r"^x of shape \(4, 3\) needs a gradient, got none: .* return it"),
+        (ReturnsAnotherShape, r"^x of shape \(4, 3\) .* got one of shape \(3,\)$"),
+        (ReturnsFloat32, "^x .* of its dtype float64, got one of float32$"),
+        (ReturnsATextOfIt, "^x .* needs a gradient, got str$"),
+        (ReturnsTwo, r"^backward returned 2 gradients for 1 input\(s\)$"),
+        (KeepsNothing, r"^backward found no cache in KeepsNothing: .*self\.keep"),
+        (KeepsTwice, r"^backward left 1 cache\(s\) in KeepsTwice"),
+        (GivesAWrongWeightGradientShape, r"^weight .* got one of shape \(1, 3\)$"),
+        (OverwritesItsInput, "^forward changed input 0 in place"),
+        (OverwritesGradOutput, "^backward changed grad_output in place"),
+        (IsRandom, "^forward gave another output for the same input"),
+        (ReplacesTheGradient, "^weight: a second backward pass .*accumulate"),
+        (ForgetsTheWeightWhereTheInputIsSpared, "^weight: .* input_grad=False must"),
+    ],
+)
+def test_a_module_that_breaks_a_rule_is_told_which(broken, message):
+    check_gradients(Doubled(), normal(4, 3))
+    with pytest.raises(GradientError, match=message):
+        check_gradients(broken(), normal(4, 3))
+
+
+def test_an_output_in_float32_is_refused():
+    with pytest.raises(TypeError, match="forward must return a float64 array, got flo"):
+        check_gradients(GivesFloat32(), normal(4, 3))
+
+
+def test_the_part_that_kept_no_cache_is_named():
+    model = nr.nn.Sequential(nr.nn.ReLU(), KeepsNothing())
+    with pytest.raises(GradientError, match=r"no cache in 1 \(KeepsNothing\)"):
+        check_gradients(model, normal(4, 3))
+
+
+def test_a_runtime_error_of_ones_own_comes_through():
+    class Raises(Doubled):
+        def backward(self, grad_output, input_grad=True):
+            raise RuntimeError("out of ideas")
+
+    with pytest.raises(RuntimeError, match="out of ideas"):
+        check_gradients(Raises(), normal(4, 3))
+
+
+def test_a_module_that_breaks_a_rule_is_left_as_it_was():
+    module = KeepsTwice()
+    kept = module.weight.grad = normal(3)
+    with pytest.raises(GradientError):
+        check_gradients(module, normal(4, 3))
+    assert module.weight.grad is kept
+    assert not module.caches
+
+
+def test_no_grad_is_refused_because_it_keeps_no_caches():
+    with nr.no_grad(), pytest.raises(RuntimeError, match="under no_grad"):
+        check_gradients(Doubled(), normal(4, 3))
+
+
+def test_inputs_without_a_gradient_are_passed_along():
+    def forward(x, exponent, index, nothing):
+        assert nothing is None
+        return x[index] ** exponent, (x, exponent, index)
+
+    def backward(grad_output, cache):
+        x, exponent, index = cache
+        grad_x = np.zeros_like(x)
+        np.add.at(grad_x, index, grad_output * exponent * x[index] ** (exponent - 1))
+        return grad_x
+
+    inputs = 1 + normal(5) ** 2, 3, np.array([0, 3, 3]), None
+    (check,) = check_gradients((forward, backward), *inputs)
+    assert check.name == "input 0"
+
+
+def test_every_array_that_a_module_takes_is_checked():
+    class Product(nr.nn.Module):
+        def forward(self, x, y):
+            self.keep((x, y))
+            return x * y
+
+        def backward(self, grad_output):
+            x, y = self.take()
+            return grad_output * y, grad_output * x
+
+    class HalfAProduct(Product):
+        def backward(self, grad_output):
+            return super().backward(grad_output)[0]
+
+    x, y = normal(4, 3), normal(3, 4).T
+    names = [check.name for check in check_gradients(Product(), x, y)]
+    assert names == ["x", "input 1"]
+    with pytest.raises(GradientError, match=r"^input 1 of shape .* got none"):
+        check_gradients(HalfAProduct(), x, y)
+
+
+def test_a_pair_must_return_a_cache_and_have_something_to_check():
+    def double(x):
+        return 2 * x
+
+    with pytest.raises(GradientError, match=r"must return a tuple.*got float64"):
+        check_gradients((double, lambda g, cache: 2 * g), normal(3))
+    with pytest.raises(ValueError, match="nothing to check"):
+        check_gradients((lambda n: (1.0, None), lambda g, cache: None), 3)
