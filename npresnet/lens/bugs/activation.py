@@ -1,0 +1,34 @@
+"""ReLU gone wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.lens.bugs.registry import bug
+
+Array = NDArray[np.floating[Any]]
+
+
+@bug(
+    "npresnet.backend:relu_grad",
+    seen_in="ASGDLO",
+    symptom="nothing on random inputs; gradients leak through padding, dead channels "
+    "and a batch norm whose gamma starts at 0",
+)
+def relu_gradient_one_at_zero(grad_output: Array, out: Array) -> Array:
+    """Let the gradient through at exactly 0."""
+    return np.where(out < 0, out.dtype.type(0), grad_output)
+
+
+@bug(
+    "npresnet.backend:relu_grad",
+    seen_in="a textbook slip that has become a method: deconvnet saliency maps",
+    symptom="all gradients that pass are positive; maps look crisp and weights learn "
+    "nothing true",
+)
+def relu_masked_by_gradient(grad_output: Array, out: Array) -> Array:
+    """Stop negative gradients instead of those that belong to negative inputs."""
+    return np.where(grad_output <= 0, out.dtype.type(0), grad_output)
