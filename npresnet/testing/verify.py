@@ -138,7 +138,7 @@ class VerifyReport:
         }
 
     def __str__(self) -> str:
-        width = max(len(row.name) for row in self.rows)
+        width = max(len(text) for row in self.rows for text in (row.kind, row.name))
         lines = [_EXPLANATION]
         kind = ""
         for row in self.rows:

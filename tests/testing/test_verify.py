@@ -107,6 +107,23 @@ def test_a_wrong_kernel_is_found_where_it_is_used(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("name", nr.backend.OPERATIONS)
+@pytest.mark.parametrize("module", [reference, kernels], ids=["reference", "numba"])
+def test_an_error_of_a_millionth_in_any_part_is_found(monkeypatch, module, name):
+    right = getattr(module, name)
+
+    def wrong(*args):
+        result = right(*args)
+        if isinstance(result, tuple):
+            return result[0] * (1 + 1e-6), *result[1:]
+        return result * (1 + 1e-6)
+
+    cases = [c for c in CASES if c.kind == "operation" and name.startswith(c.name)]
+    assert verify(cases=cases).ok
+    monkeypatch.setattr(module, name, wrong)
+    assert not verify(cases=cases).ok
+
+
 def test_a_forward_pass_that_differs_is_found_though_its_gradient_is_right(monkeypatch):
     # Every forward pass moved by a constant: no difference quotient sees it.
     forward = reference.linear
