@@ -3,6 +3,7 @@
 The tolerances are in tests/oracle/compare.py, and nowhere else.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import random
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import npresnet as nr
+from tests.oracle.compare import TALLY
 
 # Modules of the oracle import torch; --doctest-modules would import them all.
 collect_ignore_glob = ["oracle/*"]
@@ -52,6 +54,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.torch)
             if missing:
                 item.add_marker(pytest.mark.skip(reason="PyTorch is not installed"))
+
+
+def pytest_runtest_setup(item):
+    """Tell the tally of comparisons which test they belong to."""
+    TALLY.test = item.nodeid if item.get_closest_marker("torch") else None
+
+
+def pytest_terminal_summary(terminalreporter):
+    """State how many numbers were compared with PyTorch's, and the worst errors."""
+    if TALLY.total:
+        version = importlib.metadata.version("torch").split("+")[0]
+        terminalreporter.section(f"parity with PyTorch {version}")
+        for line in TALLY.lines():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

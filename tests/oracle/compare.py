@@ -12,9 +12,13 @@ understates the rounding that no algorithm escapes; for operations that are sums
 products it is the root of the same sums over the squares of all factors, which is
 how large such a sum is if the signs of its terms are random.
 
+Every comparison made in a test that asks for PyTorch is counted; the end of the run
+states how many there were, and the worst (see tests/conftest.py).
+
 This file does not import torch: it is handed over where it is needed.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +26,53 @@ import numpy as np
 RTOL64 = 1e-10
 FACTOR32 = 4.0
 FLOOR32 = 4.0
+
+
+class Tally:
+    """How many comparisons with PyTorch were made, and the worst at each limit."""
+
+    def __init__(self):
+        self.test = None  # the test that runs, if it asks for PyTorch
+        self.clear()
+
+    def clear(self):
+        self.counts = Counter()  # (precision, limit): comparisons
+        self.worst = {}  # (precision, limit): (share of the limit, error, where)
+        self.beyond = 0
+
+    @property
+    def total(self):
+        return sum(self.counts.values())
+
+    def add(self, precision, limit, share, error, name):
+        """Count one comparison; a `share` above 1 of what is allowed is a failure."""
+        if self.test is None:
+            return
+        key = precision, limit
+        self.counts[key] += 1
+        within = share <= 1  # NaN is not
+        self.beyond += not within
+        if not within:
+            share = np.inf
+        if key not in self.worst or share > self.worst[key][0]:
+            self.worst[key] = share, error, f"{name}, {self.test}"
+
+    def lines(self):
+        """Say it in words, one line for each precision and limit."""
+        units = {
+            "float64": "float64 error {:.1e}, limit {}",
+            "float32": "float32 error {:.2f} x PyTorch's own, limit {}",
+            "exact": "whole number off by {}, limit {}",
+        }
+        yield f"{self.total:,} comparisons, {self.beyond:,} outside their limits"
+        for (precision, limit), (_, error, where) in sorted(self.worst.items()):
+            count = self.counts[precision, limit]
+            worst = units[precision].format(error, limit)
+            where = f" ({where})" if error else ""
+            yield f"{count:,} comparisons: worst {worst}{where}"
+
+
+TALLY = Tally()
 
 
 class Layout(NamedTuple):
@@ -77,13 +128,35 @@ def largest(array):
     return float(np.abs(array).max()) if array.size else 0.0
 
 
-def assert_matches(actual, expected, name, *, rtol=RTOL64, size=None):
-    """Assert that two float64 arrays agree to `rtol` of the expected size."""
+def relative_error(error, size):
+    """Divide; a tensor of zeros must be met exactly."""
+    if size == 0:
+        return 0.0 if error == 0 else np.inf
+    return error / size
+
+
+def assert_equal(actual, expected, name):
+    """Assert that two arrays of whole numbers are the same."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype, f"{name}: {actual.dtype}"
+    assert actual.shape == expected.shape, f"{name}: {actual.shape}"
+    error = int(np.abs(actual - expected).max())
+    TALLY.add("exact", "0", 2.0 * error, error, name)
+    assert error == 0, f"{name}: off by {error}"
+
+
+def assert_matches(actual, expected, name, *, rtol=RTOL64, size=None, limit=None):
+    """Assert that two float64 arrays agree to `rtol` of the expected size.
+
+    `limit` says in words where `rtol` comes from, if it is not a fixed number.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype, f"{name}: {actual.dtype}"
     assert actual.shape == expected.shape, f"{name}: {actual.shape}"
     size = largest(expected) if size is None else size
     error = distance(actual, expected)
+    relative = relative_error(error, size)
+    TALLY.add("float64", limit or f"{rtol:.0e}", relative / rtol, relative, name)
     assert error <= rtol * size, f"{name}: off by {error:.3e} at size {size:.3e}"
 
 
@@ -96,6 +169,8 @@ def assert_as_accurate(actual, yardstick, truth, name, *, size=None, factor=FACT
     floor = FLOOR32 * float(np.finfo(np.float32).eps) * size
     allowed = factor * distance(yardstick, truth) + floor
     error = distance(actual, truth)
+    share = relative_error(error, allowed)
+    TALLY.add("float32", f"{factor:g}", share, factor * share, name)
     assert error <= allowed, f"{name}: off by {error:.3e}, allowed {allowed:.3e}"
 
 
