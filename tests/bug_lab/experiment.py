@@ -1,7 +1,7 @@
 """The experiment: inject a bug, run tests of the ordinary suite, see which fail.
 
-``python -m tests.bug_lab.experiment [BUG ...]`` prints one JSON object: bug -> tests
-that failed, and under ``"none"`` those that fail without any bug.
+``python -m tests.bug_lab.experiment [BUG ...]`` prints a line of JSON for each bug, its
+name and the tests that failed; the first line, ``"none"``, is without any bug.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import pytest
 
 from npresnet.lens import bugs
 from tests.bug_lab.plugin import Injecting
-from tests.bug_lab.selection import tests_for
+from tests.bug_lab.selection import DESELECTED, tests_for
 
 ENOUGH = 3  # failures after which a bug counts as caught
 
@@ -24,6 +24,7 @@ def failures(name, files):
     plugin = Injecting(name)
     arguments = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-W"]
     arguments += ["ignore", "--hypothesis-profile=bug-lab", f"--maxfail={ENOUGH}"]
+    arguments += ["-k", DESELECTED]
     with contextlib.redirect_stdout(io.StringIO()) as output:
         code = pytest.main([*arguments, *files], plugins=[plugin])
     ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -42,4 +43,5 @@ def run(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(dict(run(sys.argv[1:] or bugs.names()))))
+    for result in run(sys.argv[1:] or bugs.names()):
+        print(json.dumps(result), flush=True)

@@ -28,8 +28,12 @@ _MIRRORS = {
     "npresnet.data.cifar10": "tests/data/test_cifar10.py",
     "npresnet.data.digits": "tests/data/test_digits.py",
     "npresnet.training.recipes": "tests/training/test_recipes.py",
-    "npresnet.training": "tests/training/test_fit.py",
+    "npresnet.training": "tests/training/test_fit.py::"
+    "test_evaluation_does_not_depend_on_the_batch_size_nor_change_the_mode",
 }
+
+# The largest networks take seconds each, and show nothing that smaller ones do not.
+DESELECTED = "not resnet101 and not resnet152"
 
 # One of each kind, for the ordinary run.
 QUICK = (
