@@ -390,6 +390,14 @@ def test_statistics_are_those_of_the_real_training_images(real):
     np.testing.assert_array_equal(test.mean, train.mean)
 
 
+def test_the_deviation_is_that_of_all_pixels_together(small_cifar, tmp_path):
+    # Not 0.2023, 0.1994, 0.2010: those are averages over images, each with its own.
+    small_cifar.write_binary(tmp_path)
+    for part in cifar10(tmp_path):
+        np.testing.assert_allclose(part.mean, [0.4914, 0.4822, 0.4465], atol=5e-5)
+        np.testing.assert_allclose(part.std, [0.2470, 0.2435, 0.2616], atol=5e-5)
+
+
 def test_the_first_real_image_is_the_frog(real):
     train, _ = real
     assert train.classes[train.labels[0]] == "frog"

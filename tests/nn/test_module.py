@@ -158,6 +158,19 @@ def test_gradients_do_not_share_memory_with_what_was_passed(rng):
         assert not np.shares_memory(grad, grad_output), name
 
 
+def test_a_gradient_that_someone_keeps_does_not_grow_with_the_next(rng):
+    net = small_net()
+    x, grad_output = normal(rng, 3, 3, 5, 5), normal(rng, 3, 2, 5, 5)
+    net(x)
+    net.backward(grad_output)
+    kept_by_someone = gradients(net)
+    before = {name: grad.copy() for name, grad in kept_by_someone.items()}
+    net(x)
+    net.backward(grad_output)
+    for name, grad in kept_by_someone.items():
+        assert np.array_equal(grad, before[name]), name
+
+
 class Twice(nn.Module):
     """One module, two calls, with something in between."""
 
