@@ -194,3 +194,28 @@ def test_the_same_seed_gives_the_same_weights():
     one, same, other = (nn.Conv2d(3, 4, 3, rng=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.weight.data, same.weight.data)
     assert not np.array_equal(one.weight.data, other.weight.data)
+    one, same, other = (nn.Linear(3, 4, rng=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.weight.data, same.weight.data)
+    assert not np.array_equal(one.weight.data, other.weight.data)
+
+
+def test_options_that_are_left_out_are_those_of_torch(rng):
+    x = normal(rng, 2, 3, 6, 7)
+    assert np.array_equal(nn.AvgPool2d(2)(x), nn.AvgPool2d(2, 2, 0, True)(x))
+    assert np.array_equal(nn.MaxPool2d(2)(x), nn.MaxPool2d(2, 2, 0, 1)(x))
+    assert nn.CrossEntropyLoss().label_smoothing == 0
+    assert nn.ZeroPadShortcut(3, 5)(x).shape == (2, 5, 6, 7)
+    assert nn.ZeroPadShortcut(3, 5, stride=2)(x).shape == (2, 5, 3, 4)
+    shape = (8, 4, 3, 3)
+    default, fan_in = (
+        nn.init.kaiming_normal(shape, np.random.default_rng(0), np.float64, *mode)
+        for mode in ((), ("fan_in",))
+    )
+    assert np.array_equal(default, fan_in)
+
+
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "padding", "dilation"])
+def test_a_convolution_names_the_size_that_is_wrong(name):
+    options = {"kernel_size": 3, name: -1}
+    with pytest.raises(ValueError, match=f"^{name} must be at least"):
+        nn.Conv2d(3, 4, **options)

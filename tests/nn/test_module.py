@@ -101,6 +101,26 @@ def test_no_grad_belongs_to_its_thread():
     assert kept(layer) == 1
 
 
+def test_a_new_thread_starts_with_all_switches_at_rest(rng):
+    # Each thread has switches of its own: gradients add up, a new call starts afresh.
+    net, x = small_net(), normal(rng, 3, 3, 5, 5)
+    seen = []
+
+    def step():
+        net(x)
+        net(x)  # the outermost call discards what the first one left
+        with nn.watching(lambda module, inputs, output: seen.append(module)):
+            grad_output = np.ones_like(net(x))
+        net.backward(grad_output)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+    assert seen
+    assert kept(net) == 0
+    assert all(grad is not None for grad in gradients(net).values())
+
+
 def test_both_modes_go_backward(layer_and_input):
     layer, x = layer_and_input
     for mode in (True, False):
@@ -253,7 +273,7 @@ def test_train_and_eval_reach_every_module():
     net = nn.Sequential(small_net(), nn.Sequential(nn.BatchNorm2d(2)))
     assert all(module.training for module in net.modules())  # new ones train
     assert net.eval() is net
-    assert not any(module.training for module in net.modules())
+    assert all(module.training is False for module in net.modules())
     assert net.train() is net
     assert all(module.training for module in net.modules())
 

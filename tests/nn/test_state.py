@@ -135,6 +135,46 @@ def test_a_name_that_the_model_has_is_not_translated(rng):
     assert_holds(net, state)
 
 
+def test_a_part_may_itself_be_called_module(rng):
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(3, 2, rng=0)
+
+    net, state = Wrapper(), Wrapper().state_dict()
+    state["module.weight"] += 1
+    net.load_state_dict(state)
+    assert_holds(net, state)
+
+
+def test_a_name_without_a_place_is_told_as_it_was_given(rng):
+    state = {**random_state(rng), "shortcut.7.weight": np.ones(3)}
+    result = Net().load_state_dict(state, strict=False)
+    assert result.unexpected == ["shortcut.7.weight"]
+
+
+def test_a_misfit_is_told_in_one_line_word_for_word(rng):
+    state = {f"other.{i}": np.ones(1) for i in range(5)}
+    state["conv1.weight"] = np.ones((4, 3, 1, 1))
+    with pytest.raises(ValueError) as caught:
+        Net().load_state_dict(state)
+    assert str(caught.value) == (
+        "state_dict does not fit the model: missing: downsample.0.weight, "
+        "downsample.1.weight, downsample.1.bias, downsample.1.running_mean, "
+        "downsample.1.running_var and 2 more; unexpected: other.0, other.1, other.2, "
+        "other.3, other.4; wrong shape: conv1.weight (4, 3, 1, 1) instead of "
+        "(4, 3, 3, 3)"
+    )
+    with pytest.raises(TypeError) as caught:
+        Net().load_state_dict([1])
+    assert str(caught.value) == "state_dict must be a dict of name to array, got list"
+    with pytest.raises(TypeError) as caught:
+        Net().load_state_dict({"fc.weight": "hello"})
+    assert str(caught.value) == (
+        "state_dict['fc.weight'] must be an array of numbers, got str of <U5"
+    )
+
+
 def test_two_names_that_become_one_are_refused(rng):
     state = random_state(rng)
     state["linear.weight"] = state["fc.weight"]
