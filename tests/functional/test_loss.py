@@ -43,7 +43,7 @@ def parity(
     )
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 0.99, 1.0])
 @pytest.mark.parametrize(("N", "classes"), [(1, 1), (1, 10), (8, 10), (33, 1000)])
 def test_cross_entropy_matches_torch(torch, N, classes, smoothing, backend, dtype, rng):
     parity(torch, N, classes, smoothing, dtype, rng)
