@@ -6,6 +6,7 @@ On the command line::
 """
 
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -24,10 +25,14 @@ settings.register_profile(
 
 
 class Injecting:
-    """Keeps one bug alive while tests run, and notes which of them fail."""
+    """Keeps one bug alive while tests run, and notes which of them fail.
 
-    def __init__(self, name):
-        self.name = name
+    A test that has failed with one set of parameters is not run with others, and
+    `enough` failed tests end the run.
+    """
+
+    def __init__(self, name, enough=sys.maxsize):
+        self.name, self.enough = name, enough
         self.failed = []
         self.passed = 0
 
@@ -38,11 +43,29 @@ class Injecting:
         with bugs.inject(self.name):
             return (yield)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item):
+        # True: taken care of, so that nobody runs it.
+        return True if plain(item.nodeid) in self.failed else None
+
     def pytest_runtest_logreport(self, report):
-        if report.failed:
-            self.failed.append(report.nodeid)
+        test = plain(report.nodeid)
+        if report.failed and test not in self.failed:
+            self.failed.append(test)
         elif report.when == "call" and report.passed:
             self.passed += 1
+
+    def pytest_runtest_logfinish(self, nodeid):
+        if len(self.failed) >= self.enough:
+            self.session.shouldstop = f"{self.enough} tests failed"
+
+    def pytest_sessionstart(self, session):
+        self.session = session
+
+
+def plain(nodeid):
+    """Name a test without its parameters."""
+    return nodeid.partition("[")[0]
 
 
 def pytest_configure(config):
