@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 from npresnet.lens import bugs
+from npresnet.lens.bugs.registry import replacements
 from tests.bug_lab.experiment import run
 
 ENOUGH = 3  # tests that are named for each bug
 OUT = Path(__file__).parents[2] / "docs" / "kill_table.md"
-TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-TEST_PATH = re.compile(r"`(tests/[\w/]+\.py)::")
+TESTS = re.compile(r"`(tests/[\w/]+\.py)`: (`\w+`(?:, `\w+`)*)")
 
 HEAD = """# The kill table
 
@@ -34,21 +34,26 @@ def about(bug):
 
 
 def _tests(failed):
-    return "<br>".join(f"`{name}`" for name in failed) or "**none**"
+    files = {}
+    for name in failed:
+        path, _, test = name.partition("::")
+        files.setdefault(path, []).append(f"`{test}`")
+    cells = [f"`{path}`: {', '.join(tests)}" for path, tests in files.items()]
+    return "; ".join(cells) or "**none**"
 
 
 def write(caught, out=OUT):
-    """Write the table, a section for every room of the house."""
+    """Write the table, a section for every file of wrong versions."""
     count = len(caught)
     killed = sum(bool(tests) for tests in caught.values())
     parts = [HEAD.format(count=count, enough=ENOUGH, caught=killed)]
     section = None
     for name, tests in caught.items():
         bug = bugs.describe(name)
-        module = bug.where.split(":")[0]
-        if module != section:
-            section = module
-            parts.append(f"\n## {module}\n\n| bug | what goes wrong | what one sees |")
+        room = replacements(name)[bug.where].__module__.rpartition(".")[2]
+        if room != section:
+            section = room
+            parts.append(f"\n## {room}\n\n| bug | what goes wrong | what one sees |")
             parts.append(" who made it | caught by |\n|---|---|---|---|---|\n")
         parts.append(f"| `{name}` | {about(bug)} | {_tests(tests)} |\n")
     out.write_text("".join(parts), encoding="utf-8")

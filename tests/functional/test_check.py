@@ -84,6 +84,10 @@ MESSAGES = [
         "padding must be at most half of kernel_size (3, 3), got (2, 2)",
     ),
     (
+        lambda: f.max_pool2d_forward(np.ones((1, 1, 1, 5)), 2, 1, 2, dilation=3),
+        "dilation (3, 3) with padding (2, 2) steps over the whole input of 1x5 pixels",
+    ),
+    (
         lambda: f.adaptive_avg_pool2d_forward(ROWS, 1),
         "x must have shape (N, C, H, W), got (2, 5)",
     ),

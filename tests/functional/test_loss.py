@@ -112,6 +112,19 @@ def test_the_gradient_of_each_image_sums_to_zero(backend, rng):
     assert np.abs(grad).max() > 0.01
 
 
+def test_a_class_ruled_out_by_minus_infinity_is_as_good_as_absent(dtype, rng):
+    logits = normal(rng, 3, 5).astype(dtype)
+    labels = np.array([0, 2, 3])
+    logits[:, 4] = -np.inf
+    with np.errstate(invalid="ignore"):
+        loss, cache = functional.cross_entropy_forward(logits, labels)
+    expected, _ = functional.cross_entropy_forward(logits[:, :4].copy(), labels)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    grad = functional.cross_entropy_backward(1.0, cache)
+    assert not grad[:, 4].any()
+    assert np.isfinite(grad).all()
+
+
 def test_any_integer_type_of_labels_will_do(backend, dtype, rng):
     logits = normal(rng, 3, 5).astype(dtype)
     expected, _ = functional.cross_entropy_forward(logits, np.array([0, 4, 2]))

@@ -293,6 +293,19 @@ def test_a_sequential_can_be_walked_and_cut():
     assert list(net[1:3]) == [net[1], net[2]]
 
 
+def test_a_tree_is_printed_like_torchs():
+    net = nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU(), nn.ReLU()))
+    assert repr(net) == (
+        "Sequential(\n"
+        "  (0): ReLU()\n"
+        "  (1): Sequential(\n"
+        "    (0): ReLU()\n"
+        "    (1): ReLU()\n"
+        "  )\n"
+        ")"
+    )
+
+
 def test_inventory_is_in_the_order_of_definition():
     net = nn.Sequential(small_net(), nn.ReLU())
     assert [name for name, _ in net.named_modules()] == [
