@@ -237,6 +237,13 @@ def test_sparing_the_input_gradient_leaves_the_others_alone(backend, dtype, rng)
         assert np.array_equal(gradient, same)
 
 
+def test_conv2d_computes_in_the_dtype_that_it_is_given(backend, dtype, rng):
+    x, weight = normal(rng, 2, 3, 5, 5).astype(dtype), np.ones((4, 3, 3, 3), dtype)
+    out, cache = functional.conv2d_forward(x, weight, np.ones(4, dtype))
+    gradients = functional.conv2d_backward(out, cache)
+    assert {array.dtype for array in (out, *gradients)} == {np.dtype(dtype)}
+
+
 def test_a_cache_can_be_used_twice(backend, dtype, rng):
     x, weight = normal(rng, 2, 3, 6, 6), normal(rng, 4, 3, 3, 3)
     out, cache = functional.conv2d_forward(x.astype(dtype), weight.astype(dtype))

@@ -140,6 +140,14 @@ def test_max_pool_gradients_of_overlapping_windows_add(backend, dtype):
     assert np.count_nonzero(grad_x) == 1
 
 
+def test_max_pool_leaves_pixels_over_that_do_not_fill_a_window(backend, dtype, rng):
+    x = normal(rng, 2, 3, 5, 6).astype(dtype)
+    out, _ = functional.max_pool2d_forward(x, 2)
+    whole, _ = functional.max_pool2d_forward(x[:, :, :4].copy(), 2)
+    assert out.shape == (2, 3, 2, 3)
+    assert np.array_equal(out, whole)
+
+
 def test_max_pool_lets_a_nan_through(backend, dtype):
     x = np.arange(16, dtype=dtype).reshape(1, 1, 4, 4)
     x[0, 0, 0, 0] = np.nan

@@ -269,6 +269,30 @@ def test_replaying_leaves_caches_and_gradients_as_they_are(rng):
         assert np.array_equal(grad, expected[name]), name
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "spared"),
+    [
+        (nn.Conv2d(3, 2, 3, rng=0), (2, 3, 5, 5), "conv2d_grad_weight"),
+        (nn.Linear(3, 2, rng=0), (2, 3), "linear_grad_weight"),
+    ],
+    ids=["conv2d", "linear"],
+)
+def test_replaying_spares_the_work_of_weight_gradients(
+    layer, shape, spared, rng, monkeypatch
+):
+    out = layer(normal(rng, *shape).astype(np.float32))
+
+    def refuse(*arguments):
+        raise AssertionError(f"{spared} was called")
+
+    with nr.using_backend("reference"):
+        monkeypatch.setattr(nr.backend.module(), spared, refuse)
+        with nn.replaying(layer):
+            layer.backward(np.ones_like(out))
+        with pytest.raises(AssertionError, match=spared):
+            layer.backward(np.ones_like(out))
+
+
 def test_train_and_eval_reach_every_module():
     net = nn.Sequential(small_net(), nn.Sequential(nn.BatchNorm2d(2)))
     assert all(module.training for module in net.modules())  # new ones train

@@ -110,6 +110,38 @@ OPTIMIZERS = [
 ]
 
 
+# Two steps with gradients 1 and 3 from a weight of 2 at lr 0.1, worked out by hand.
+BY_HAND = [
+    (SGD, {}, [1.9, 1.6]),
+    (SGD, {"momentum": 0.5}, [1.9, 1.55]),  # v = 1, then 0.5 + 3
+    (SGD, {"momentum": 0.5, "dampening": 0.5}, [1.9, 1.7]),  # v = 1, then 0.5 + 1.5
+    (SGD, {"weight_decay": 0.5}, [1.8, 1.41]),  # g = 1 + 1, then 3 + 0.9
+    # v = 2, then 1 + 3.9
+    (SGD, {"momentum": 0.5, "weight_decay": 0.5}, [1.8, 1.31]),
+    # d = 1 + 0.5, then 3 + 0.5 * 3.5
+    (SGD, {"momentum": 0.5, "nesterov": True}, [1.85, 1.375]),
+    # m = 0.5, v = 0.5, both doubled by the correction: 1 / 1; then m = 1.75 and
+    # v = 4.75, divided by 0.75.
+    (AdamW, {"weight_decay": 0, "betas": (0.5, 0.5)}, [1.9, None]),
+    # Decayed by 1 - 0.1 * 0.5 first; the gradient knows nothing of it.
+    (AdamW, {"weight_decay": 0.5, "betas": (0.5, 0.5)}, [1.8, None]),
+]
+
+
+@pytest.mark.parametrize(("optimizer_class", "settings", "expected"), BY_HAND)
+def test_two_steps_are_those_worked_out_by_hand(optimizer_class, settings, expected):
+    weight = nn.Parameter(np.array([2.0]))
+    optimizer = optimizer_class([weight], lr=0.1, **settings)
+    for grad, value in zip((1.0, 3.0), expected, strict=True):
+        weight.grad = np.array([grad])
+        before = weight.data.item()
+        optimizer.step()
+        if value is None:
+            decayed = before * (1 - 0.1 * settings["weight_decay"])
+            value = decayed - 0.1 * (1.75 / 0.75) / (4.75 / 0.75) ** 0.5
+        assert weight.data.item() == pytest.approx(value, rel=1e-7)
+
+
 @pytest.mark.parametrize(("optimizer_class", "settings"), OPTIMIZERS)
 def test_float32_stays_float32_and_is_changed_in_place(optimizer_class, settings):
     rng = np.random.default_rng(5)
