@@ -14,69 +14,84 @@ from npresnet.backend.kernels import layout, tile
 from npresnet.backend.kernels.compile import kernel
 
 
+@pytest.mark.parametrize("channels", [1, 3, 8])
 @pytest.mark.parametrize("depth", [1, 2, 27])
-def test_product_tile_equals_its_plain_python(depth, dtype):
+def test_product_tile_equals_its_plain_python(depth, channels, dtype):
     rng = np.random.default_rng(depth)
     shape = tile.tile_shape(np.dtype(dtype))
-    rows = rng.standard_normal(500).astype(dtype)
+    channels = min(channels, shape.channels)
+    rows = rng.standard_normal(700).astype(dtype)
     weight = rng.standard_normal(10 + depth * shape.channels).astype(dtype)
-    offsets = rng.integers(0, 400, depth)
-    step = shape.width + 5
-    expected, actual = (np.zeros(shape.channels * step, dtype) for _ in range(2))
+    offsets = rng.integers(0, 300, depth)
+    reads = rng.integers(0, 300, 2 + shape.runs)
+    # Runs are written apart from each other, in no order.
+    writes = rng.permutation(2 + shape.runs) * (shape.run + 1)
+    step = writes.max() + shape.run + 3
+    expected, actual = (np.zeros(5 + shape.channels * step, dtype) for _ in range(2))
+    arguments = (3, step, channels, writes, weight, 10, rows, 7, reads, offsets, 2)
 
     @kernel
-    def compiled(out, weight, rows, offsets, step):
-        tile.product_tile(out, 3, step, weight, 10, rows, 7, offsets)
+    def compiled(out, start, step, channels, writes, weight, begin, *rest):
+        tile.product_tile(out, start, step, channels, writes, weight, begin, *rest)
 
-    tile.product_tile(expected, 3, step, weight, 10, rows, 7, offsets)
-    compiled(actual, weight, rows, offsets, step)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * depth)
+    tile.product_tile(expected, *arguments)
+    compiled(actual, *arguments)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * depth)
     untouched = expected == 0
-    assert (actual[untouched] == 0).all()  # nothing is written outside the tile
+    assert (actual[untouched] == 0).all()  # nothing is written outside the runs
+    assert np.count_nonzero(actual) == channels * shape.runs * shape.run
 
 
-@pytest.mark.parametrize("vectors", [1, 2, 9])
-def test_dot_tile_equals_its_plain_python(vectors, dtype):
-    rng = np.random.default_rng(vectors)
+@pytest.mark.parametrize("pairs", [1, 2, 9])
+def test_dot_tile_equals_its_plain_python(pairs, dtype):
+    rng = np.random.default_rng(pairs)
     shape = tile.tile_shape(np.dtype(dtype))
-    length = vectors * shape.lanes
+    length = pairs * shape.lanes
     grad_step = length + 3
     grad = rng.standard_normal(5 + shape.dot_channels * grad_step).astype(dtype)
-    rows = rng.standard_normal(length + 300).astype(dtype)
+    rows = rng.standard_normal(900).astype(dtype)
     offsets = rng.integers(0, 300, 2 + shape.dot_rows)
-    size = 4 + shape.dot_channels * (shape.dot_rows + 2)
-    start = rng.standard_normal(size).astype(dtype)
-    expected, actual = start.copy(), start.copy()
-    places = (4, shape.dot_rows + 2)
+    reads = rng.integers(0, 300, 2 * pairs)
+    grad_reads = np.repeat(rng.permutation(pairs) * shape.lanes, 2)
+    grad_reads[1::2] += shape.run
+    start = rng.standard_normal(4 + shape.dot_channels * (shape.dot_rows + 2))
+    expected, actual = start.astype(dtype), start.astype(dtype)
+    arguments = (4, shape.dot_rows + 2, grad, 5, grad_step, grad_reads)
+    arguments += (rows, 7, reads, offsets, 2, 2 * pairs)
 
     @kernel
-    def compiled(out, places, grad, grad_step, rows, offsets, length):
-        tile.dot_tile(
-            out, places[0], places[1], grad, 5, grad_step, rows, offsets, 2, length
-        )
+    def compiled(out, start, step, grad, begin, grad_step, *rest):
+        tile.dot_tile(out, start, step, grad, begin, grad_step, *rest)
 
-    tile.dot_tile(expected, *places, grad, 5, grad_step, rows, offsets, 2, length)
-    compiled(actual, places, grad, grad_step, rows, offsets, length)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    tile.dot_tile(expected, *arguments)
+    compiled(actual, *arguments)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
+    assert (actual != start.astype(dtype)).sum() == shape.dot_channels * shape.dot_rows
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
-@pytest.mark.parametrize("block_bytes", [1, 4000, 1 << 30])
-def test_blocks_of_any_size_give_the_reference(stride, block_bytes, monkeypatch):
-    monkeypatch.setattr(layout, "_BLOCK_BYTES", block_bytes)
+@pytest.mark.parametrize("size", [(25, 11), (9, 16), (8, 24)])
+@pytest.mark.parametrize("small", [True, False])
+def test_blocks_and_bands_of_any_size_give_the_reference(
+    stride, size, small, monkeypatch
+):
+    if small:
+        monkeypatch.setattr(layout, "PRODUCT_BYTES", 2000)
+        monkeypatch.setattr(layout, "DOT_PLACES", 40)
     rng = np.random.default_rng(0)
-    geometry = Geometry.of((25, 11), (3, 2), stride, (2, 1), (1, 2), groups=2)
-    x = rng.standard_normal((5, 6, 25, 11))
-    weight = rng.standard_normal((4, 3, 3, 2))
-    grad = rng.standard_normal((5, 4, *geometry.output_size))
-    for name, arguments in {
-        "conv2d": (x, weight),
-        "conv2d_grad_input": (grad, weight),
-        "conv2d_grad_weight": (grad, x),
-    }.items():
-        expected = getattr(reference, name)(*arguments, geometry)
-        actual = getattr(compiled_conv2d_module(), name)(*arguments, geometry)
-        np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+    for kernel_size, padding in (((3, 2), (2, 1)), ((1, 1), (0, 0)), ((3, 3), (1, 1))):
+        geometry = Geometry.of(size, kernel_size, stride, padding, groups=2)
+        x = rng.standard_normal((5, 6, *size))
+        weight = rng.standard_normal((8, 3, *kernel_size))
+        grad = rng.standard_normal((5, 8, *geometry.output_size))
+        for name, arguments in {
+            "conv2d": (x, weight),
+            "conv2d_grad_input": (grad, weight),
+            "conv2d_grad_weight": (grad, x),
+        }.items():
+            expected = getattr(reference, name)(*arguments, geometry)
+            actual = getattr(compiled_conv2d_module(), name)(*arguments, geometry)
+            np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 def compiled_conv2d_module():
@@ -102,8 +117,8 @@ from npresnet.backend.kernels.tile import tile_shape, vector_bits
 assert vector_bits() == {bits}, vector_bits()
 rng = np.random.default_rng(0)
 for stride in (1, 2):
-    geometry = Geometry.of((9, 11), (3, 3), stride, 1)
-    x = rng.standard_normal((3, 5, 9, 11)).astype(np.float32)
+    geometry = Geometry.of((9, 16), (3, 3), stride, 1)
+    x = rng.standard_normal((3, 5, 9, 16)).astype(np.float32)
     weight = rng.standard_normal((7, 5, 3, 3)).astype(np.float32)
     grad = rng.standard_normal((3, 7, *geometry.output_size)).astype(np.float32)
     for name, arguments in dict(conv2d=(x, weight), conv2d_grad_input=(grad, weight),

@@ -15,33 +15,40 @@ from npresnet.backend.kernels.layout import (
     lay_out,
     plan,
     row_offsets,
+    run_count,
+    runs_of,
+    strip_size,
 )
 from npresnet.backend.kernels.tile import dot_tile, product_tile, tile_shape
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
 
-# Partial weight gradients: enough to keep many threads busy, but a fixed number, so
-# that the order of additions does not depend on the threads; few where they are big.
-_PARTIALS = (4, 16)
-_PARTIAL_ELEMENTS = 1 << 22
+# The weight gradient is summed up for parts of the batch apart, and these are added at
+# the end; where there are many weights, in few parts and for shares of the output
+# channels instead. The numbers are fixed, whatever the number of threads, so that the
+# order of additions is.
+_MANY_WEIGHTS = 1 << 17
+_FEW_PARTS_AND_SHARES, _PARTS_AND_SHARES = (2, 4), (16, 1)
 
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d`.
 
-    The column matrix is never written down at stride 1, and only a block of it at
-    other strides; see `layout`.
+    The column matrix is never written down; see `layout`.
     """
     x = dense(x)
-    N, K = len(x), len(weight)
-    C = weight.shape[1]  # channels of one group
+    K, C = weight.shape[:2]  # C: channels of one group
+    G = geometry.groups
+    out = np.empty((len(x), K, *geometry.output_size), x.dtype)
+    packed = _pack(weight.reshape(G, K // G, -1))
     shape = tile_shape(x.dtype)
-    blocks = plan(geometry, N, C, x.itemsize, shape.width)
-    out = np.empty((N, K, *geometry.output_size), x.dtype)
+    blocks = plan(geometry, len(x), C, G * C, x.itemsize, shape)
+    runs = runs_of(blocks, geometry, shape, K)
     offsets = row_offsets(blocks, geometry, C)
-    packed = _pack(weight.reshape(geometry.groups, K // geometry.groups, -1))
-    share_out(_convolve, blocks.total, out, x, packed, offsets, geometry, blocks, shape)
+    size = strip_size(blocks, C)
+    arguments = (out, x, packed, offsets, geometry, blocks, runs, shape, size)
+    share_out(_convolve, blocks.total, *arguments)
     return out
 
 
@@ -70,32 +77,30 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
 def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_weight`.
 
-    Vectors run along the positions of several images. A fixed number of parts of
-    the batch is summed up apart and added at the end, in order.
+    Vectors run along the places of several images. A fixed number of parts of the
+    batch is summed up apart and added at the end, in order.
     """
     x, grad_output = dense(x), dense(grad_output)
     N, K = grad_output.shape[:2]
     G = geometry.groups
     C = x.shape[1] // G
     shape = tile_shape(x.dtype)
-    partials = min(N, _partial_count(K * C * math.prod(geometry.kernel_size)))
-    blocks = plan(geometry, -(-N // partials), C, x.itemsize, shape.width)
+    many = K * C * math.prod(geometry.kernel_size) >= _MANY_WEIGHTS
+    parts, shares = _FEW_PARTS_AND_SHARES if many else _PARTS_AND_SHARES
+    parts = min(parts, N)
+    blocks = plan(geometry, -(-N // parts), C, G * C, x.itemsize, shape, dot=True)
+    runs = runs_of(blocks, geometry, shape, K)
     offsets = row_offsets(blocks, geometry, C)
-    tail = -len(offsets) % shape.dot_rows
-    padded = np.concatenate([offsets, np.zeros(tail, np.int64)])
+    padded = np.concatenate([offsets, np.zeros(-len(offsets) % shape.dot_rows, int)])
     height = -(-(K // G) // shape.dot_channels) * shape.dot_channels
     # Rows and columns beyond the weights' own belong to half-empty tiles.
-    partial = np.zeros((partials, G, height, len(padded)), x.dtype)
-    share_out(
-        _correlate, partials, partial, grad_output, x, padded, geometry, blocks, shape
-    )
-    grad_weight: Array = partial.sum(axis=0)[:, : K // G, : len(offsets)]
+    partial = np.zeros((parts, G, height, len(padded)), x.dtype)
+    size = strip_size(blocks, C)
+    arguments = (grad_output, x, padded, geometry, blocks, runs, shape, size, shares)
+    share_out(_correlate, parts * shares, partial, *arguments)
+    total: Array = partial.sum(axis=0)
+    grad_weight = total[:, : K // G, : len(offsets)]
     return grad_weight.reshape(K, C, *geometry.kernel_size)
-
-
-def _partial_count(elements: int) -> int:
-    least, most = _PARTIALS
-    return min(most, max(least, _PARTIAL_ELEMENTS // elements))
 
 
 def _pack(weight: Array) -> Array:
@@ -118,39 +123,106 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 @kernel
-def _convolve(out, x, packed, offsets, geometry, blocks, shape, first_block, end_block):
+def _convolve(
+    out,
+    x,
+    packed,
+    offsets,
+    geometry,
+    blocks,
+    runs,
+    shape,
+    size,
+    first_block,
+    end_block,
+):
     """Compute blocks first_block ... end_block-1 of `reference.conv2d`."""
-    N, K = out.shape[:2]
+    N, K, OH, OW = out.shape
     groups, tiles = packed.shape[:2]
-    C, KG = x.shape[1] // groups, K // groups
-    image_places = blocks.grid_rows * blocks.grid_width
-    places = blocks.images * image_places
-    step = -(-places // shape.width) * shape.width
-    layout = np.zeros(blocks.rows * blocks.row_stride, x.dtype)
-    sums = np.empty(shape.channels * step, x.dtype)
-    weights = packed.reshape(-1)
+    CG, KG = x.shape[1] // groups, K // groups
+    out_flat = out.reshape(-1)
+    strips = np.zeros(size, x.dtype)
+    step = runs.reads.shape[1] * shape.run  # flat runs: places of one channel
+    sums = np.empty(shape.channels * step if blocks.flat else 0, x.dtype)
     for block in range(first_block, end_block):
-        first, last, top, bottom = block_range(blocks, block, N, out.shape[2])
-        # Not beyond the last row that is wanted of the last image.
-        used = (last - first - 1) * image_places + (bottom - top) * blocks.grid_width
+        first, last, top, bottom = block_range(blocks, block, N, OH)
+        count = run_count(blocks, runs, shape, last - first, bottom - top)
+        kind = 0 if bottom - top == blocks.band_rows else 1
+        reads, writes = runs.reads[kind], runs.writes[kind]
         for g in range(groups):
-            lay_out(layout, x, g * C, C, geometry, blocks, first, last, top, bottom)
+            rows, begin = lay_out(
+                strips, x, g * CG, CG, geometry, blocks, first, last, top, bottom
+            )
             for tile in range(tiles):
-                begin = (g * tiles + tile) * len(offsets) * shape.channels
-                for start in range(0, used, shape.width):
-                    product_tile(
-                        sums, start, step, weights, begin, layout, start, offsets
-                    )
-                for m in range(min(shape.channels, KG - tile * shape.channels)):
-                    k = g * KG + tile * shape.channels + m
-                    for n in range(first, last):
-                        start = m * step + (n - first) * image_places
-                        _collect(out[n, k, top:bottom], sums[start:], blocks.grid_width)
+                k = g * KG + tile * shape.channels
+                channels = min(shape.channels, (g + 1) * KG - k)
+                weights = packed[g, tile].reshape(-1)
+                if not blocks.flat:
+                    start = ((first * K + k) * OH + top) * OW
+                    target, target_step = out_flat, OH * OW
+                else:
+                    target, start, target_step = sums, 0, step
+                _multiply(
+                    target,
+                    start,
+                    target_step,
+                    channels,
+                    writes,
+                    weights,
+                    rows,
+                    begin,
+                    reads,
+                    offsets,
+                    shape,
+                    count,
+                )
+                if blocks.flat:
+                    for m in range(channels):
+                        for n in range(first, last):
+                            place = m * step + (n - first) * blocks.image_step
+                            _collect(
+                                out[n, k + m, top:bottom],
+                                sums[place:],
+                                blocks.grid_width,
+                            )
+
+
+@kernel
+def _multiply(
+    out,
+    out_start,
+    out_step,
+    channels,
+    writes,
+    weights,
+    rows,
+    begin,
+    reads,
+    offsets,
+    shape,
+    count,
+):
+    """Compute a tile's output channels for `count` runs; the last tile may overlap."""
+    for run in range(0, count, shape.runs):
+        product_tile(
+            out,
+            out_start,
+            out_step,
+            channels,
+            writes,
+            weights,
+            0,
+            rows,
+            begin,
+            reads,
+            offsets,
+            min(run, count - shape.runs),
+        )
 
 
 @kernel
 def _collect(out, places, grid_width):
-    """Copy the wanted places of a grid: out (rows, OW)."""
+    """Copy the wanted places of a strip: out (rows, OW)."""
     rows, OW = out.shape
     for h in range(rows):
         source = places[h * grid_width : h * grid_width + OW]
@@ -161,49 +233,84 @@ def _collect(out, places, grid_width):
 
 @kernel
 def _correlate(
-    partial, grad_output, x, offsets, geometry, blocks, shape, first_part, end_part
+    partial,
+    grad_output,
+    x,
+    offsets,
+    geometry,
+    blocks,
+    runs,
+    shape,
+    size,
+    shares,
+    first_unit,
+    end_unit,
 ):
-    """Sum `reference.conv2d_grad_weight` over parts first_part ... of the batch."""
-    N, K, OH = grad_output.shape[:3]
+    """Sum `reference.conv2d_grad_weight` up for some units of work.
+
+    A unit is a part of the batch, and a share of the tiles of output channels.
+    """
+    N, K, OH, OW = grad_output.shape
     parts, groups, height, depth = partial.shape
-    C, KG = x.shape[1] // groups, K // groups
-    image_places = blocks.grid_rows * blocks.grid_width
-    places = blocks.images * image_places
-    step = -(-places // shape.lanes) * shape.lanes
-    layout = np.zeros(blocks.rows * blocks.row_stride, x.dtype)
-    grad = np.zeros(height * step, x.dtype)  # on the grid, zero between its rows
-    for part in range(first_part, end_part):
+    CG, KG = x.shape[1] // groups, K // groups
+    tiles = height // shape.dot_channels
+    grad_flat = grad_output.reshape(-1)
+    strips = np.zeros(size, x.dtype)
+    # With margins in the strip, or without room for a whole tile of channels in the
+    # gradient itself, the gradient is laid out as well, zero in the margins.
+    spread = blocks.flat or KG % shape.dot_channels != 0
+    step = runs.reads.shape[1] * shape.run
+    grad = np.zeros(height * step if spread else 0, x.dtype)
+    places = np.arange(runs.reads.shape[1]) * shape.run
+    for unit in range(first_unit, end_unit):
+        part, share = unit // shares, unit % shares
         begin, end = part * N // parts, (part + 1) * N // parts
+        first_k = share * tiles // shares * shape.dot_channels
+        end_k = (share + 1) * tiles // shares * shape.dot_channels
+        if first_k == end_k:
+            continue
         for block in range(-(-(end - begin) // blocks.images) * blocks.bands):
             first, last, top, bottom = block_range(blocks, block, end - begin, OH)
             first, last = first + begin, last + begin
-            used = (last - first - 1) * image_places
-            used += (bottom - top) * blocks.grid_width
-            length = -(-used // shape.lanes) * shape.lanes
+            count = run_count(blocks, runs, shape, last - first, bottom - top)
+            kind = 0 if bottom - top == blocks.band_rows else 1
             for g in range(groups):
+                rows, rows_start = lay_out(
+                    strips, x, g * CG, CG, geometry, blocks, first, last, top, bottom
+                )
+                if spread:
+                    image_step, grid_width = blocks.image_step, blocks.grid_width
+                    if not blocks.flat:
+                        image_step, grid_width = (bottom - top) * OW, OW
+                    for k in range(first_k, min(end_k, KG)):
+                        _spread(
+                            grad[k * step : k * step + count * shape.run],
+                            grad_output[first:last, g * KG + k, top:bottom],
+                            image_step,
+                            grid_width,
+                        )
+                    source, grad_reads, start, grad_step = grad, places, 0, step
+                else:
+                    source, grad_reads = grad_flat, runs.writes[kind]
+                    start = ((first * K + g * KG) * OH + top) * OW
+                    grad_step = OH * OW
                 out = partial[part, g].reshape(-1)
-                lay_out(layout, x, g * C, C, geometry, blocks, first, last, top, bottom)
-                for k in range(KG):
-                    row = grad[k * step : k * step + length]
-                    _spread(
-                        row,
-                        grad_output[first:last, g * KG + k, top:bottom],
-                        image_places,
-                        blocks.grid_width,
-                    )
-                for k in range(0, height, shape.dot_channels):
+                for k in range(first_k, end_k, shape.dot_channels):
                     for r in range(0, depth, shape.dot_rows):
                         dot_tile(
                             out,
                             k * depth + r,
                             depth,
-                            grad,
-                            k * step,
-                            step,
-                            layout,
+                            source,
+                            start + k * grad_step,
+                            grad_step,
+                            grad_reads,
+                            rows,
+                            rows_start,
+                            runs.reads[kind],
                             offsets,
                             r,
-                            length,
+                            count,
                         )
 
 
@@ -233,22 +340,15 @@ def _scatter_columns(grad_output: Array, weight: Array, geometry: Geometry) -> A
     shape = tile_shape(grad_output.dtype)
     # The columns' gradient is a 1x1 convolution of grad_output: one row per tap.
     pointwise = Geometry.of(geometry.output_size, (1, 1), groups=G)
-    blocks = plan(pointwise, 1, K // G, grad_output.itemsize, shape.width)
+    blocks = plan(pointwise, 1, K // G, K, grad_output.itemsize, shape)
+    runs = runs_of(blocks, pointwise, shape, 1)
     offsets = row_offsets(blocks, pointwise, K // G)
     packed = _pack(weight.reshape(G, K // G, -1).transpose(0, 2, 1))
     grad_input = np.zeros((N, G * C, *geometry.input_size), grad_output.dtype)
-    share_out(
-        _scatter,
-        N,
-        grad_input,
-        grad_output,
-        packed,
-        offsets,
-        geometry,
-        pointwise,
-        blocks,
-        shape,
-    )
+    size = strip_size(blocks, K // G)
+    both = (geometry, pointwise)
+    arguments = (grad_output, packed, offsets, both, blocks, runs, shape, size)
+    share_out(_scatter, N, grad_input, *arguments)
     return grad_input
 
 
@@ -258,29 +358,31 @@ def _scatter(
     grad_output,
     packed,
     offsets,
-    geometry,
-    pointwise,
+    geometries,
     blocks,
+    runs,
     shape,
+    size,
     first_image,
     end_image,
 ):
     """Compute `reference.conv2d_grad_input` of images first_image ... end_image-1."""
-    OH, OW = grad_output.shape[2:]
+    geometry, pointwise = geometries
+    K, OH = grad_output.shape[1:3]
     KH, KW = geometry.kernel_size
     groups, tiles = packed.shape[:2]
-    C, KG = grad_input.shape[1] // groups, grad_output.shape[1] // groups
-    step = -(-blocks.grid_rows * blocks.grid_width // shape.width) * shape.width
-    layout = np.zeros(blocks.rows * blocks.row_stride, grad_output.dtype)
+    CG, KG = grad_input.shape[1] // groups, K // groups
+    strips = np.zeros(size, grad_output.dtype)
+    step = runs.reads.shape[1] * shape.run
     sums = np.empty(shape.channels * step, grad_output.dtype)
-    weights = packed.reshape(-1)
     for n in range(first_image, end_image):
         for band in range(blocks.bands):
             _, _, top, bottom = block_range(blocks, band, 1, OH)
-            used = (bottom - top) * OW
+            count = run_count(blocks, runs, shape, 1, bottom - top)
+            kind = 0 if bottom - top == blocks.band_rows else 1
             for g in range(groups):
-                lay_out(
-                    layout,
+                rows, begin = lay_out(
+                    strips,
                     grad_output,
                     g * KG,
                     KG,
@@ -292,23 +394,32 @@ def _scatter(
                     bottom,
                 )
                 for tile in range(tiles):
-                    begin = (g * tiles + tile) * len(offsets) * shape.channels
-                    for start in range(0, used, shape.width):
-                        product_tile(
-                            sums, start, step, weights, begin, layout, start, offsets
+                    row = tile * shape.channels  # (c, i, j) of the columns
+                    channels = min(shape.channels, CG * KH * KW - row)
+                    _multiply(
+                        sums,
+                        0,
+                        step,
+                        channels,
+                        runs.writes[kind],
+                        packed[g, tile].reshape(-1),
+                        rows,
+                        begin,
+                        runs.reads[kind],
+                        offsets,
+                        shape,
+                        count,
+                    )
+                    for m in range(row, row + channels):
+                        _add_column_row(
+                            grad_input[n, g * CG + m // (KH * KW)],
+                            sums[(m - row) * step :],
+                            geometry,
+                            m // KW % KH,
+                            m % KW,
+                            top,
+                            bottom,
                         )
-                    for m in range(shape.channels):
-                        row = tile * shape.channels + m  # (c, i, j) of the columns
-                        if row < C * KH * KW:
-                            _add_column_row(
-                                grad_input[n, g * C + row // (KH * KW)],
-                                sums[m * step :],
-                                geometry,
-                                row // KW % KH,
-                                row % KW,
-                                top,
-                                bottom,
-                            )
 
 
 @kernel

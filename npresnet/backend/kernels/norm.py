@@ -90,33 +90,31 @@ def batch_norm_grad_input(
 
 @kernel
 def _statistics(mean, variance, x, first, last):
+    # One pass: sums of x - k and of its square, for some pixel k of the channel. It
+    # is never so far from the mean that digits are lost: its own distance is one of
+    # the squares that the variance is made of.
     N, _, P = x.shape
     whole = P // _LANES * _LANES
-    sums = np.empty(_LANES, np.float64)
+    sums, squares = np.empty(_LANES, np.float64), np.empty(_LANES, np.float64)
     for c in range(first, last):
         sums[:] = 0
+        squares[:] = 0
+        k = np.float64(x[0, c, 0])
         for n in range(N):
             row = x[n, c]
             for i in range(0, whole, _LANES):
                 part = row[i : i + _LANES]
                 for lane in range(_LANES):
-                    sums[lane] += part[lane]
+                    d = part[lane] - k
+                    sums[lane] += d
+                    squares[lane] += d * d
             for i in range(whole, P):
-                sums[0] += row[i]
-        m = sums.sum() / (N * P)
-        sums[:] = 0
-        for n in range(N):
-            row = x[n, c]
-            for i in range(0, whole, _LANES):
-                part = row[i : i + _LANES]
-                for lane in range(_LANES):
-                    d = part[lane] - m
-                    sums[lane] += d * d
-            for i in range(whole, P):
-                d = row[i] - m
-                sums[0] += d * d
-        mean[c] = m
-        variance[c] = sums.sum() / (N * P)
+                d = row[i] - k
+                sums[0] += d
+                squares[0] += d * d
+        shift = sums.sum() / (N * P)
+        mean[c] = k + shift
+        variance[c] = max(squares.sum() / (N * P) - shift * shift, 0.0)
 
 
 @kernel

@@ -83,6 +83,7 @@ def adaptive_avg_pool2d_grad(grad_output: Array, input_size: Pair) -> Array:
 
 @kernel
 def _max_pool(out, winners, x, geometry, first, last):
+    # Tap by tap over whole rows of outputs, not window by window: rows vectorise.
     H, W = geometry.input_size
     KH, KW = geometry.kernel_size
     SH, SW = geometry.stride
@@ -90,29 +91,31 @@ def _max_pool(out, winners, x, geometry, first, last):
     DH, DW = geometry.dilation
     OH, OW = geometry.output_size
     for p in range(first, last):
-        plane = x[p]
         for oh in range(OH):
+            best, winner = out[p, oh], winners[p, oh]
             for ow in range(OW):
-                best = x.dtype.type(-np.inf)
-                winner = -1
-                for i in range(KH):
-                    h = oh * SH + i * DH - PH
-                    if h < 0 or h >= H:
-                        continue
-                    for j in range(KW):
-                        w = ow * SW + j * DW - PW
-                        if w < 0 or w >= W:
-                            continue
-                        value = plane[h, w]
+                winner[ow] = -1
+            for i in range(KH):
+                h = oh * SH + i * DH - PH
+                if not 0 <= h < H:
+                    continue
+                for j in range(KW):
+                    shift = j * DW - PW  # column that output 0 sees through this tap
+                    begin = max(0, -(shift // SW))
+                    end = max(begin, min(OW, (W - 1 - shift) // SW + 1))
+                    row = x[p, h, begin * SW + shift :]
+                    place = h * W + begin * SW + shift
+                    b, k = best[begin:end], winner[begin:end]
+                    for ow in range(end - begin):
+                        value, old = row[ow * SW], b[ow]
                         # The first of equals, and the first NaN, wins.
-                        if (
-                            winner < 0
-                            or value > best
-                            or (value != value and best == best)
-                        ):
-                            best, winner = value, h * W + w
-                out[p, oh, ow] = best
-                winners[p, oh, ow] = winner
+                        wins = (
+                            (k[ow] < 0)
+                            | (value > old)
+                            | ((value != value) & (old == old))
+                        )
+                        b[ow] = value if wins else old
+                        k[ow] = place + ow * SW if wins else k[ow]
 
 
 @kernel

@@ -25,8 +25,9 @@ class TileShape(NamedTuple):
     """Sizes of the tiles, in elements; they follow the host's vector registers."""
 
     lanes: int  # elements of one vector register
+    run: int  # half a register: what is read or written in one piece
     channels: int  # product tile: output channels, one row of sums each
-    width: int  # product tile: positions, a multiple of lanes
+    runs: int  # product tile: runs of places in a row of sums
     dot_channels: int  # dot tile: rows of the gradient
     dot_rows: int  # dot tile: rows of the column matrix
 
@@ -48,43 +49,77 @@ def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     """Choose sums to fill the registers: 32 with AVX-512 and on Arm, else 16."""
     lanes = vector_bits() // (8 * dtype.itemsize)
     if vector_bits() == 512:
-        return TileShape(lanes, 8, 2 * lanes, 4, 6)
-    return TileShape(lanes, 4, 2 * lanes, 3, 4)
+        return TileShape(lanes, lanes // 2, 8, 4, 4, 5)
+    return TileShape(lanes, lanes // 2, 4, 4, 3, 4)
 
 
-def product_tile(out, out_start, out_step, weight, weight_start, rows, start, offsets):
+def product_tile(
+    out,
+    out_start,
+    out_step,
+    channels,
+    writes,
+    weight,
+    weight_start,
+    rows,
+    rows_start,
+    reads,
+    offsets,
+    first,
+):
     """Set a tile of out to weights times rows, one row of `rows` per offset.
 
-    ``out[m, :] = sum_r weight[r, m] * rows[r]``, where row r begins at
-    ``start + offsets[r]``: rows may overlap, which is how a convolution reads its
-    columns without writing them down.
+    ``out[m, run] = sum_r weight[r, m] * rows[r, run]`` for a few runs of places,
+    from number `first` on: run q is read at ``rows_start + reads[q] + offsets[r]`` of
+    `rows`, so rows may overlap, which is how a convolution reads its columns without
+    writing them down, and written at ``writes[q]`` of channel m of `out`. Only the
+    first `channels` channels are written.
     """
     shape = tile_shape(out.dtype)
-    for m in range(shape.channels):
-        total = np.zeros(shape.width, out.dtype)
-        for r, offset in enumerate(offsets):
-            row = rows[start + offset : start + offset + shape.width]
-            total += weight[weight_start + r * shape.channels + m] * row
-        begin = out_start + m * out_step
-        out[begin : begin + shape.width] = total
+    for q in range(first, first + shape.runs):
+        for m in range(channels):
+            total = np.zeros(shape.run, out.dtype)
+            for r, offset in enumerate(offsets):
+                begin = rows_start + reads[q] + offset
+                factor = weight[weight_start + r * shape.channels + m]
+                total += factor * rows[begin : begin + shape.run]
+            begin = out_start + m * out_step + writes[q]
+            out[begin : begin + shape.run] = total
 
 
 def dot_tile(
-    out, out_start, out_step, grad, grad_start, grad_step, rows, offsets, first, length
+    out,
+    out_start,
+    out_step,
+    grad,
+    grad_start,
+    grad_step,
+    grad_reads,
+    rows,
+    rows_start,
+    reads,
+    offsets,
+    first,
+    runs,
 ):
-    """Add a tile of dot products, each over `length` positions, to out.
+    """Add a tile of dot products, each over the places of `runs` runs, to out.
 
-    ``out[m, r] += sum_p grad[m, p] * rows[r, p]``, where row r begins at
-    ``offsets[first + r]``; `length` is a multiple of the lanes.
+    ``out[m, r] += sum_q grad[m, q] * rows[r, q]``, where run q of the gradient
+    begins at ``grad_reads[q]`` and run q of row r at ``rows_start + reads[q] +
+    offsets[first + r]``. Runs come in pairs that are neighbours in the gradient.
     """
     shape = tile_shape(out.dtype)
     for m in range(shape.dot_channels):
-        begin = grad_start + m * grad_step
-        grad_row = grad[begin : begin + length]
         for r in range(shape.dot_rows):
-            offset = offsets[first + r]
-            lanes = (grad_row * rows[offset : offset + length]).reshape(-1, shape.lanes)
-            out[out_start + m * out_step + r] += lanes.sum(axis=0).sum()
+            lanes = np.zeros(shape.lanes, out.dtype)
+            for q in range(0, runs, 2):
+                begin = grad_start + m * grad_step + grad_reads[q]
+                for half in (0, 1):
+                    x = rows_start + reads[q + half] + offsets[first + r]
+                    g = begin + half * shape.run
+                    product = grad[g : g + shape.run] * rows[x : x + shape.run]
+                    lanes[half * shape.run : (half + 1) * shape.run] += product
+            out[out_start + m * out_step + r] += lanes.sum()
 
 
 # ------------------------------------------------------------ compiled versions
@@ -102,6 +137,7 @@ class _Emitter:
         self.shape = tile_shape(np.dtype(array.dtype.name))
         self.element = context.get_data_type(array.dtype)
         self.vector = ir.VectorType(self.element, self.shape.lanes)
+        self.half = ir.VectorType(self.element, self.shape.run)
         self.align = array.dtype.bitwidth // 8
         name = f"llvm.fmuladd.v{self.shape.lanes}f{array.dtype.bitwidth}"
         self._fmuladd = cgutils.get_or_insert_function(
@@ -114,12 +150,41 @@ class _Emitter:
         return self.builder.gep(pointer, [step])
 
     def load(self, pointer: ir.Value) -> ir.Value:
+        """Load a whole vector."""
         vectors = self.builder.bitcast(pointer, self.vector.as_pointer())
         return self.builder.load(vectors, align=self.align)
 
-    def store(self, value: ir.Value, pointer: ir.Value) -> None:
-        vectors = self.builder.bitcast(pointer, self.vector.as_pointer())
-        self.builder.store(value, vectors, align=self.align)
+    def load_halves(self, low: ir.Value, high: ir.Value) -> ir.Value:
+        """Load two runs that need not be neighbours into one vector."""
+        runs = [
+            self.builder.load(
+                self.builder.bitcast(pointer, self.half.as_pointer()), align=self.align
+            )
+            for pointer in (low, high)
+        ]
+        return self.builder.shuffle_vector(*runs, self._indices(0, self.shape.lanes))
+
+    def store_half(self, value: ir.Value, half: int, pointer: ir.Value) -> None:
+        """Store one run of a vector."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        indices = self._indices(half * self.shape.run, self.shape.run)
+        run = self.builder.shuffle_vector(value, undefined, indices)
+        place = self.builder.bitcast(pointer, self.half.as_pointer())
+        self.builder.store(run, place, align=self.align)
+
+    def _no_unrolling(self) -> ir.MDValue:
+        """Make the property of a loop that LLVM must not unroll it."""
+        module = self.builder.module
+        disable = module.add_metadata(
+            [ir.MetaDataString(module, "llvm.loop.unroll.disable")]
+        )
+        loop = module.add_metadata([disable, _I32(len(module.metadata))])
+        loop.operands = (loop, disable)  # such a node begins with itself
+        return loop
+
+    def _indices(self, first: int, count: int) -> ir.Constant:
+        vector = ir.VectorType(_I32, count)
+        return ir.Constant(vector, list(range(first, first + count)))
 
     def spread(self, pointer: ir.Value) -> ir.Value:
         """Load one element into every lane."""
@@ -139,9 +204,7 @@ class _Emitter:
         while lanes > 1:
             lanes //= 2
             undefined = ir.Constant(value.type, ir.Undefined)
-            vector = ir.VectorType(_I32, lanes)
-            low = ir.Constant(vector, list(range(lanes)))
-            high = ir.Constant(vector, list(range(lanes, 2 * lanes)))
+            low, high = self._indices(0, lanes), self._indices(lanes, lanes)
             value = self.builder.fadd(
                 self.builder.shuffle_vector(value, undefined, low),
                 self.builder.shuffle_vector(value, undefined, high),
@@ -170,7 +233,9 @@ class _Emitter:
         for vector, value in zip(vectors, new, strict=True):
             vector.add_incoming(value, loop)
         more = builder.icmp_signed("<", following, count)
-        builder.cbranch(more, loop, after)
+        branch = builder.cbranch(more, loop, after)
+        # Two steps at a time would need twice the registers.
+        branch.set_metadata("llvm.loop", self._no_unrolling())
         builder.position_at_end(after)
         return list(new)
 
@@ -185,54 +250,74 @@ def _number(value: int) -> ir.Constant:
 
 @intrinsic
 def _product_tile(
-    typing, out, out_start, out_step, weight, weight_start, rows, start, offsets
+    typing,
+    out,
+    out_start,
+    out_step,
+    channels,
+    writes,
+    weight,
+    weight_start,
+    rows,
+    rows_start,
+    reads,
+    offsets,
+    first,
 ):
     arguments = (
         out,
         types.intp,
         types.intp,
+        types.intp,
+        writes,
         weight,
         types.intp,
         rows,
         types.intp,
+        reads,
         offsets,
+        types.intp,
     )
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        out_p, weight_p, rows_p, offsets_p = (
-            _pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 5, 7)
+        out_p, writes_p, weight_p, rows_p, reads_p, offsets_p = (
+            _pointer(context, builder, signature.args[i], args[i])
+            for i in (0, 4, 5, 7, 9, 10)
         )
-        _, out_start, out_step, _, weight_start, _, start, _ = args
+        _, out_start, out_step, channels, _, _, weight_start, _, rows_start = args[:9]
+        first = args[11]
         emit = _Emitter(context, builder, signature.args[0])
-        channels, lanes = emit.shape.channels, emit.shape.lanes
-        vectors = emit.shape.width // lanes
+        vectors = emit.shape.runs // 2
         weights = emit.at(weight_p, weight_start)
-        places = [
-            emit.at(rows_p, builder.add(start, _number(v * lanes)))
-            for v in range(vectors)
-        ]
+        rows_p = emit.at(rows_p, rows_start)
+        runs = [builder.add(first, _number(q)) for q in range(emit.shape.runs)]
+        places = [emit.at(rows_p, builder.load(emit.at(reads_p, q))) for q in runs]
 
         def step(r: ir.Value, sums: _Values) -> _Values:
             offset = builder.load(emit.at(offsets_p, r))
-            row = [emit.load(emit.at(place, offset)) for place in places]
-            factors = emit.at(weights, r, _number(channels))
+            row = [emit.at(place, offset) for place in places]
+            x = [emit.load_halves(row[2 * v], row[2 * v + 1]) for v in range(vectors)]
+            factors = emit.at(weights, r, _number(emit.shape.channels))
             new = []
-            for m in range(channels):
+            for m in range(emit.shape.channels):
                 factor = emit.spread(emit.at(factors, _number(m)))
                 for v in range(vectors):
-                    new.append(emit.multiply_add(factor, row[v], sums[m * vectors + v]))
+                    new.append(emit.multiply_add(factor, x[v], sums[m * vectors + v]))
             return new
 
-        array = context.make_array(signature.args[7])(context, builder, args[7])
+        array = context.make_array(signature.args[10])(context, builder, args[10])
         depth = builder.extract_value(array.shape, 0)
-        sums = emit.accumulate(depth, channels * vectors, step)
-        for m in range(channels):
-            begin = emit.at(emit.at(out_p, out_start), out_step, _number(m))
-            for v in range(vectors):
-                place = emit.at(begin, _number(v * lanes))
-                emit.store(sums[m * vectors + v], place)
+        sums = emit.accumulate(depth, emit.shape.channels * vectors, step)
+        targets = [builder.load(emit.at(writes_p, q)) for q in runs]
+        begin = emit.at(out_p, out_start)
+        for m in range(emit.shape.channels):
+            with builder.if_then(builder.icmp_signed(">", channels, _number(m))):
+                channel = emit.at(begin, out_step, _number(m))
+                for q, target in enumerate(targets):
+                    value = sums[m * vectors + q // 2]
+                    emit.store_half(value, q % 2, emit.at(channel, target))
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
@@ -247,10 +332,13 @@ def _dot_tile(
     grad,
     grad_start,
     grad_step,
+    grad_reads,
     rows,
+    rows_start,
+    reads,
     offsets,
     first,
-    length,
+    runs,
 ):
     arguments = (
         out,
@@ -259,7 +347,10 @@ def _dot_tile(
         grad,
         types.intp,
         types.intp,
+        grad_reads,
         rows,
+        types.intp,
+        reads,
         offsets,
         types.intp,
         types.intp,
@@ -268,13 +359,14 @@ def _dot_tile(
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        out_p, grad_p, rows_p, offsets_p = (
-            _pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 6, 7)
+        out_p, grad_p, grad_reads_p, rows_p, reads_p, offsets_p = (
+            _pointer(context, builder, signature.args[i], args[i])
+            for i in (0, 3, 6, 7, 9, 10)
         )
-        _, out_start, out_step, _, grad_start, grad_step, _, _, first, length = args
+        _, out_start, out_step, _, grad_start, grad_step, *_, first, runs = args
+        rows_start = args[8]
         emit = _Emitter(context, builder, signature.args[0])
         channels, row_count = emit.shape.dot_channels, emit.shape.dot_rows
-        lanes = _number(emit.shape.lanes)
         grad_rows = [
             emit.at(emit.at(grad_p, grad_start), grad_step, _number(m))
             for m in range(channels)
@@ -282,21 +374,30 @@ def _dot_tile(
         row_starts = [
             emit.at(
                 rows_p,
-                builder.load(emit.at(offsets_p, builder.add(first, _number(r)))),
+                builder.add(
+                    rows_start,
+                    builder.load(emit.at(offsets_p, builder.add(first, _number(r)))),
+                ),
             )
             for r in range(row_count)
         ]
 
         def step(i: ir.Value, sums: _Values) -> _Values:
-            g = [emit.load(emit.at(row, i, lanes)) for row in grad_rows]
-            x = [emit.load(emit.at(row, i, lanes)) for row in row_starts]
-            return [
-                emit.multiply_add(g[m], x[r], sums[m * row_count + r])
-                for m in range(channels)
-                for r in range(row_count)
-            ]
+            q = builder.mul(i, _number(2))
+            place = builder.load(emit.at(grad_reads_p, q))
+            low = builder.load(emit.at(reads_p, q))
+            high = builder.load(emit.at(reads_p, builder.add(q, _number(1))))
+            g = [emit.load(emit.at(row, place)) for row in grad_rows]
+            new = list(sums)
+            for r, row in enumerate(row_starts):
+                x = emit.load_halves(emit.at(row, low), emit.at(row, high))
+                for m in range(channels):
+                    n = m * row_count + r
+                    new[n] = emit.multiply_add(g[m], x, sums[n])
+            return new
 
-        sums = emit.accumulate(builder.sdiv(length, lanes), channels * row_count, step)
+        pairs = builder.sdiv(runs, _number(2))
+        sums = emit.accumulate(pairs, channels * row_count, step)
         for m in range(channels):
             begin = emit.at(emit.at(out_p, out_start), out_step, _number(m))
             for r in range(row_count):
@@ -310,13 +411,46 @@ def _dot_tile(
 
 @overload(product_tile)
 def _compiled_product_tile(
-    out, out_start, out_step, weight, weight_start, rows, start, offsets
+    out,
+    out_start,
+    out_step,
+    channels,
+    writes,
+    weight,
+    weight_start,
+    rows,
+    rows_start,
+    reads,
+    offsets,
+    first,
 ):
     def implementation(
-        out, out_start, out_step, weight, weight_start, rows, start, offsets
+        out,
+        out_start,
+        out_step,
+        channels,
+        writes,
+        weight,
+        weight_start,
+        rows,
+        rows_start,
+        reads,
+        offsets,
+        first,
     ):
         _product_tile(
-            out, out_start, out_step, weight, weight_start, rows, start, offsets
+            out,
+            out_start,
+            out_step,
+            channels,
+            writes,
+            weight,
+            weight_start,
+            rows,
+            rows_start,
+            reads,
+            offsets,
+            first,
         )
 
     return implementation
@@ -324,7 +458,19 @@ def _compiled_product_tile(
 
 @overload(dot_tile)
 def _compiled_dot_tile(
-    out, out_start, out_step, grad, grad_start, grad_step, rows, offsets, first, length
+    out,
+    out_start,
+    out_step,
+    grad,
+    grad_start,
+    grad_step,
+    grad_reads,
+    rows,
+    rows_start,
+    reads,
+    offsets,
+    first,
+    runs,
 ):
     def implementation(
         out,
@@ -333,10 +479,13 @@ def _compiled_dot_tile(
         grad,
         grad_start,
         grad_step,
+        grad_reads,
         rows,
+        rows_start,
+        reads,
         offsets,
         first,
-        length,
+        runs,
     ):
         _dot_tile(
             out,
@@ -345,10 +494,13 @@ def _compiled_dot_tile(
             grad,
             grad_start,
             grad_step,
+            grad_reads,
             rows,
+            rows_start,
+            reads,
             offsets,
             first,
-            length,
+            runs,
         )
 
     return implementation
