@@ -20,8 +20,9 @@ HEAD = """# The kill table
 shows which tests of the ordinary suite catch them. Each bug was injected, the test
 files that mirror its place were run until {enough} tests had failed; without a bug none
 did. `python -m tests.bug_lab.kill_table` writes this file again, and
-`pytest -m slow tests/bug_lab` does the experiment anew; five of the bugs take part in
-every ordinary run.
+`pytest -m slow tests/bug_lab` does the experiment anew, with PyTorch and without it:
+finite differences, definitions and numbers worked out by hand catch every bug, too.
+Five of the bugs take part in every ordinary run.
 
 Caught: {caught} of {count}.
 """

@@ -26,19 +26,26 @@ def experiment(names):
 
 
 def assert_all_caught(names, caught):
-    assert caught.pop("none") == []
+    assert caught.pop("none", []) == []
     assert list(caught) == list(names)
     assert [name for name, tests in caught.items() if not tests] == []
 
 
 def test_one_bug_of_each_kind_is_caught(torch):
-    assert_all_caught(selection.QUICK, experiment(selection.QUICK))
+    # That nothing fails without a bug, the ordinary run shows by itself.
+    assert_all_caught(selection.QUICK, experiment([*selection.QUICK, "--bugs-only"]))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_bug_is_caught(torch):
     assert_all_caught(bugs.names(), experiment(bugs.names()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_bug_is_caught_without_torch_too():
+    assert_all_caught(bugs.names(), experiment(["--without-torch"]))
 
 
 def test_the_table_has_a_row_for_every_bug_as_it_is_described():
