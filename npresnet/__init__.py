@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         weights,
     )
     from npresnet.backend import (
+        get_algorithm,
         get_backend,
         get_threads,
+        set_algorithm,
         set_backend,
         set_threads,
+        using_algorithm,
         using_backend,
     )
     from npresnet.nn import no_grad
@@ -48,6 +51,9 @@ _ROOMS = (
     "weights",
 )
 _SWITCHES = {
+    "get_algorithm": "npresnet.backend",
+    "set_algorithm": "npresnet.backend",
+    "using_algorithm": "npresnet.backend",
     "get_backend": "npresnet.backend",
     "set_backend": "npresnet.backend",
     "using_backend": "npresnet.backend",
@@ -60,6 +66,7 @@ __all__ = [
     "backend",
     "data",
     "functional",
+    "get_algorithm",
     "get_backend",
     "get_threads",
     "lens",
@@ -68,10 +75,12 @@ __all__ = [
     "no_grad",
     "optim",
     "plots",
+    "set_algorithm",
     "set_backend",
     "set_threads",
     "testing",
     "training",
+    "using_algorithm",
     "using_backend",
     "weights",
 ]

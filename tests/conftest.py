@@ -86,6 +86,13 @@ def _strict_arithmetic():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _exact_convolutions():
+    """Tolerances are those of direct sums; Winograd's are in tests/backend."""
+    with nr.using_algorithm("direct"):
+        yield
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from npresnet.backend.algorithm import (
+    get_algorithm,
+    set_algorithm,
+    using_algorithm,
+)
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.backend.threads import available_threads, get_threads, set_threads
 
@@ -20,10 +25,13 @@ __all__ = [
     "Geometry",
     "as_pair",
     "available_threads",
+    "get_algorithm",
     "get_backend",
     "get_threads",
+    "set_algorithm",
     "set_backend",
     "set_threads",
+    "using_algorithm",
     "using_backend",
 ]
 

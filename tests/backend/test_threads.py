@@ -39,16 +39,20 @@ def training_bits(model_name, shape):
     return [array.tobytes() for array in left]
 
 
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
 @pytest.mark.parametrize(
     ("model_name", "shape"),
-    [("resnet8", (37, 3, 13, 17)), ("resnet18", (3, 3, 40, 33))],
+    [("resnet8", (37, 3, 13, 17)), ("resnet18", (3, 3, 97, 80))],
 )
-def test_the_same_bits_with_any_number_of_threads(model_name, shape, thread_count):
-    thread_count(1)
-    alone = training_bits(model_name, shape)
-    for count in (2, 3, 7):
-        thread_count(count)
-        assert training_bits(model_name, shape) == alone, count
+def test_the_same_bits_with_any_number_of_threads(
+    model_name, shape, algorithm, thread_count
+):
+    with nr.using_algorithm(algorithm):
+        thread_count(1)
+        alone = training_bits(model_name, shape)
+        for count in (2, 3, 7):
+            thread_count(count)
+            assert training_bits(model_name, shape) == alone, count
 
 
 def test_every_block_is_done_once_whatever_the_threads(thread_count):

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.backend.algorithm import get_algorithm
 from npresnet.backend.geometry import Geometry
+from npresnet.backend.kernels import winograd
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.layout import (
     block_range,
@@ -39,6 +41,8 @@ def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """
     x = dense(x)
     K, C = weight.shape[:2]  # C: channels of one group
+    if _use_winograd(geometry, len(x), C, K, x.dtype):
+        return winograd.conv2d(x, weight, geometry)
     G = geometry.groups
     out = np.empty((len(x), K, *geometry.output_size), x.dtype)
     packed = _pack(weight.reshape(G, K // G, -1))
@@ -70,6 +74,9 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
             output_size=geometry.input_size,
             padding=padding,
         )
+        C = weight.shape[1]
+        if _use_winograd(backward, len(grad_output), len(weight), C, weight.dtype):
+            return winograd.conv2d_grad_input(grad_output, weight, backward)
         return conv2d(grad_output, _turned(weight, geometry.groups), backward)
     return _scatter_columns(grad_output, weight, geometry)
 
@@ -84,6 +91,8 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     N, K = grad_output.shape[:2]
     G = geometry.groups
     C = x.shape[1] // G
+    if _use_winograd(geometry, N, C, K, x.dtype):
+        return winograd.conv2d_grad_weight(grad_output, x, geometry)
     shape = tile_shape(x.dtype)
     many = K * C * math.prod(geometry.kernel_size) >= _MANY_WEIGHTS
     parts, shares = _FEW_PARTS_AND_SHARES if many else _PARTS_AND_SHARES
@@ -101,6 +110,10 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     total: Array = partial.sum(axis=0)
     grad_weight = total[:, : K // G, : len(offsets)]
     return grad_weight.reshape(K, C, *geometry.kernel_size)
+
+
+def _use_winograd(geometry: Geometry, N: int, C: int, K: int, dtype: Any) -> bool:
+    return get_algorithm() == "auto" and winograd.suits(geometry, N, C, K, dtype)
 
 
 def _pack(weight: Array) -> Array:

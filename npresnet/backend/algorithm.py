@@ -1,0 +1,55 @@
+"""Which algorithm a convolution may take: exactness or speed, the caller's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ALGORITHMS = ("auto", "direct")
+_name = "auto"
+
+
+def get_algorithm() -> str:
+    """Name the choice in force: ``"auto"`` or ``"direct"``."""
+    return _name
+
+
+def set_algorithm(name: str) -> None:
+    """Let convolutions choose what is fastest, or compute directly at all times.
+
+    Parameters
+    ----------
+    name : {"auto", "direct"}
+        "auto" (the default) takes Winograd's algorithm for float32 3x3 convolutions
+        with many channels: less than half of the multiplications, and an error some
+        ten times as large. "direct" adds the products up one by one.
+
+    Raises
+    ------
+    ValueError
+        If `name` is neither.
+    """
+    global _name
+    if name not in _ALGORITHMS:
+        known = ", ".join(map(repr, _ALGORITHMS))
+        raise ValueError(f"name must be one of {known}, got {name!r}")
+    _name = name
+
+
+@contextmanager
+def using_algorithm(name: str) -> Iterator[None]:
+    """Make another choice within a ``with`` block; see `set_algorithm`.
+
+    Examples
+    --------
+    >>> import npresnet as nr
+    >>> with nr.using_algorithm("direct"):
+    ...     nr.get_algorithm()
+    'direct'
+    """
+    before = _name
+    set_algorithm(name)
+    try:
+        yield
+    finally:
+        set_algorithm(before)
