@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npresnet import functional
-from tests.oracle.compare import CONTIGUOUS, LAYOUTS, check_parity, normal, tied
+from tests.oracle.compare import (
+    CONTIGUOUS,
+    LAYOUTS,
+    assert_as_accurate,
+    assert_matches,
+    check_parity,
+    normal,
+    tied,
+)
 
 
 def parity(
@@ -64,6 +72,26 @@ def test_cross_entropy_matches_torch_over_random_shapes(
     parity(
         torch, N, classes, smoothing, dtype, rng, draw=draw, layout=layout, scale=scale
     )
+
+
+@given(
+    N=st.integers(1, 9),
+    classes=st.integers(1, 20),
+    draw=st.sampled_from([normal, tied]),
+    layout=st.sampled_from(LAYOUTS),
+    scale=st.sampled_from([1.0, 16.0, 1024.0]),
+)
+def test_softmax_matches_torch(torch, dtype, N, classes, draw, layout, scale):
+    logits = scale * draw(np.random.default_rng(0), N, classes)
+    actual = functional.softmax(layout.arrange(logits.astype(dtype)))
+    truth, yardstick = (
+        torch.softmax(torch.tensor(logits.astype(kind)), 1).numpy()
+        for kind in (np.float64, np.float32)
+    )
+    if dtype == np.float64:
+        assert_matches(actual, truth, "softmax")
+    else:
+        assert_as_accurate(actual, yardstick, truth, "softmax")
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -71,8 +71,10 @@ def parity(
     layout=CONTIGUOUS,
 ):
     options = {"training": training, "momentum": momentum, "eps": eps}
+    updated = []
 
     def ours(inputs, grad_output):
+        nonlocal updated
         given = [layout.arrange(array.astype(dtype)) for array in running]
         out, cache, *updated = functional.batch_norm_forward(
             **inputs, running_mean=given[0], running_var=given[1], **options
@@ -100,6 +102,29 @@ def parity(
         sizes=sizes(inputs, grad_output, running, training, eps),
         layout=layout,
     )
+    assert_statistics_match(torch, inputs["x"], running, updated, options)
+
+
+def assert_statistics_match(torch, x, running, updated, options):
+    """Compare the running mean and the running variance after one forward pass."""
+
+    def theirs(dtype):
+        given = [torch.tensor(array.astype(dtype)) for array in running]
+        torch.nn.functional.batch_norm(torch.tensor(x.astype(dtype)), *given, **options)
+        return [tensor.numpy() for tensor in given]
+
+    # The variance is a mean of squares of differences of numbers as large as x.
+    momentum = options["momentum"] if options["training"] else 0.0
+    spread = momentum * largest(x - x.mean(axis=(0, 2, 3), keepdims=True)) ** 2
+    sizes = [momentum * largest(x) + largest(running[0]), spread + largest(running[1])]
+    truth, yardstick = theirs(np.float64), theirs(np.float32)
+    for name, actual, true, near, size in zip(
+        ("running_mean", "running_var"), updated, truth, yardstick, sizes, strict=True
+    ):
+        if actual.dtype == np.float64:
+            assert_matches(actual, true, name, size=size)
+        else:
+            assert_as_accurate(actual, near, true, name, size=size)
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
@@ -162,32 +187,7 @@ def test_a_constant_channel_gives_the_bias(torch, backend, dtype, rng):
 @pytest.mark.parametrize("momentum", [0.0, 0.1, 0.9, 1.0])
 def test_running_statistics_match_torch(torch, momentum, backend, dtype, rng):
     inputs, running = draw_inputs(rng, (4, 3, 5, 6), offset=2.0), draw_running(rng, 3)
-
-    def theirs(dtype):
-        mean, var = (torch.tensor(array.astype(dtype)) for array in running)
-        x = torch.tensor(inputs["x"].astype(dtype))
-        torch.nn.functional.batch_norm(x, mean, var, training=True, momentum=momentum)
-        return mean.numpy(), var.numpy()
-
-    arrays = {name: array.astype(dtype) for name, array in inputs.items()}
-    _, _, *updated = functional.batch_norm_forward(
-        **arrays,
-        running_mean=running[0].astype(dtype),
-        running_var=running[1].astype(dtype),
-        training=True,
-        momentum=momentum,
-    )
-    for name, actual, truth, yardstick in zip(
-        ("running_mean", "running_var"),
-        updated,
-        theirs(np.float64),
-        theirs(np.float32),
-        strict=True,
-    ):
-        if dtype == np.float64:
-            assert_matches(actual, truth, name)
-        else:
-            assert_as_accurate(actual, yardstick, truth, name)
+    parity(torch, inputs, running, True, dtype, rng, momentum=momentum)
 
 
 def one_update(x, momentum, dtype):

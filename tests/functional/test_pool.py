@@ -185,7 +185,9 @@ def test_max_pool_refuses_a_window_without_a_pixel(backend, dtype):
 # Average pooling.
 
 
-def avg_parity(torch, case, dtype, rng, count_include_pad, layout=CONTIGUOUS):
+def avg_parity(
+    torch, case, dtype, rng, count_include_pad, *, draw=normal, layout=CONTIGUOUS
+):
     def ours(inputs, grad_output):
         out, cache = functional.avg_pool2d_forward(
             inputs["x"],
@@ -208,7 +210,7 @@ def avg_parity(torch, case, dtype, rng, count_include_pad, layout=CONTIGUOUS):
             count_include_pad=count_include_pad,
         )
 
-    inputs = {"x": normal(rng, *case.x)}
+    inputs = {"x": draw(rng, *case.x)}
     check_parity(
         torch, ours, theirs, inputs, dtype, rng, sums_of_products=True, layout=layout
     )
@@ -223,13 +225,14 @@ def test_avg_pool_matches_torch(torch, case, count_include_pad, backend, dtype, 
 @given(
     case=cases(dilated=False),
     count_include_pad=st.booleans(),
+    draw=st.sampled_from([normal, tied]),
     layout=st.sampled_from(LAYOUTS),
 )
 def test_avg_pool_matches_torch_over_random_shapes(
-    torch, backend, dtype, case, count_include_pad, layout
+    torch, backend, dtype, case, count_include_pad, draw, layout
 ):
     rng = np.random.default_rng(0)
-    avg_parity(torch, case, dtype, rng, count_include_pad, layout)
+    avg_parity(torch, case, dtype, rng, count_include_pad, draw=draw, layout=layout)
 
 
 def test_avg_pool_divides_by_the_window_or_by_its_pixels(backend, dtype):
@@ -258,7 +261,9 @@ ADAPTIVE = [
 ]
 
 
-def adaptive_parity(torch, shape, output_size, dtype, rng, layout=CONTIGUOUS):
+def adaptive_parity(
+    torch, shape, output_size, dtype, rng, *, draw=normal, layout=CONTIGUOUS
+):
     def ours(inputs, grad_output):
         out, cache = functional.adaptive_avg_pool2d_forward(inputs["x"], output_size)
         grad_x = functional.adaptive_avg_pool2d_backward(grad_output, cache)
@@ -267,7 +272,7 @@ def adaptive_parity(torch, shape, output_size, dtype, rng, layout=CONTIGUOUS):
     def theirs(x):
         return torch.nn.functional.adaptive_avg_pool2d(x, output_size)
 
-    inputs = {"x": normal(rng, *shape)}
+    inputs = {"x": draw(rng, *shape)}
     check_parity(
         torch, ours, theirs, inputs, dtype, rng, sums_of_products=True, layout=layout
     )
@@ -283,13 +288,14 @@ def test_adaptive_avg_pool_matches_torch(
 @given(
     size=st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, 12)] * 2),
     output_size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    draw=st.sampled_from([normal, tied]),
     layout=st.sampled_from(LAYOUTS),
 )
 def test_adaptive_avg_pool_matches_torch_over_random_shapes(
-    torch, backend, dtype, size, output_size, layout
+    torch, backend, dtype, size, output_size, draw, layout
 ):
     rng = np.random.default_rng(0)
-    adaptive_parity(torch, size, output_size, dtype, rng, layout)
+    adaptive_parity(torch, size, output_size, dtype, rng, draw=draw, layout=layout)
 
 
 def test_adaptive_bins_overlap_where_they_do_not_divide(backend, dtype):

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npresnet import functional
-from tests.oracle.compare import CONTIGUOUS, LAYOUTS, check_parity, normal
+from tests.oracle.compare import CONTIGUOUS, LAYOUTS, check_parity, normal, tied
 
 
-def parity(torch, shape, extra, stride, dtype, rng, layout=CONTIGUOUS):
+def parity(torch, shape, extra, stride, dtype, rng, *, draw=normal, layout=CONTIGUOUS):
     out_channels = shape[1] + extra
     before = extra // 2
 
@@ -25,7 +25,7 @@ def parity(torch, shape, extra, stride, dtype, rng, layout=CONTIGUOUS):
         return torch.nn.functional.pad(x, (0, 0, 0, 0, before, extra - before))
 
     check_parity(
-        torch, ours, theirs, {"x": normal(rng, *shape)}, dtype, rng, layout=layout
+        torch, ours, theirs, {"x": draw(rng, *shape)}, dtype, rng, layout=layout
     )
 
 
@@ -48,14 +48,16 @@ def test_zero_pad_shortcut_matches_torch(
 
 @given(
     shape=st.tuples(*[st.integers(1, 4)] * 2, *[st.integers(1, 9)] * 2),
-    half=st.integers(0, 4),
+    extra=st.integers(0, 8),
     stride=st.integers(1, 3),
+    draw=st.sampled_from([normal, tied]),
     layout=st.sampled_from(LAYOUTS),
 )
 def test_zero_pad_shortcut_matches_torch_over_random_shapes(
-    torch, backend, dtype, shape, half, stride, layout
+    torch, backend, dtype, shape, extra, stride, draw, layout
 ):
-    parity(torch, shape, 2 * half, stride, dtype, np.random.default_rng(0), layout)
+    rng = np.random.default_rng(0)
+    parity(torch, shape, extra, stride, dtype, rng, draw=draw, layout=layout)
 
 
 def test_new_channels_are_zero_on_both_sides(backend, dtype, rng):
