@@ -83,18 +83,20 @@ def adaptive_avg_pool2d_grad(grad_output: Array, input_size: Pair) -> Array:
 
 @kernel
 def _max_pool(out, winners, x, geometry, first, last):
-    # Tap by tap over whole rows of outputs, not window by window: rows vectorise.
+    # Tap by tap over whole rows of outputs, not window by window: rows vectorise,
+    # once what a tap sees lies side by side.
     H, W = geometry.input_size
     KH, KW = geometry.kernel_size
     SH, SW = geometry.stride
     PH, PW = geometry.padding
     DH, DW = geometry.dilation
     OH, OW = geometry.output_size
+    seen = np.empty(OW, x.dtype)
+    columns = (np.arange(OW) * SW).astype(np.int32)
     for p in range(first, last):
         for oh in range(OH):
             best, winner = out[p, oh], winners[p, oh]
-            for ow in range(OW):
-                winner[ow] = -1
+            winner[:] = -1
             for i in range(KH):
                 h = oh * SH + i * DH - PH
                 if not 0 <= h < H:
@@ -104,18 +106,27 @@ def _max_pool(out, winners, x, geometry, first, last):
                     begin = max(0, -(shift // SW))
                     end = max(begin, min(OW, (W - 1 - shift) // SW + 1))
                     row = x[p, h, begin * SW + shift :]
-                    place = h * W + begin * SW + shift
-                    b, k = best[begin:end], winner[begin:end]
-                    for ow in range(end - begin):
-                        value, old = row[ow * SW], b[ow]
-                        # The first of equals, and the first NaN, wins.
-                        wins = (
-                            (k[ow] < 0)
-                            | (value > old)
-                            | ((value != value) & (old == old))
-                        )
-                        b[ow] = value if wins else old
-                        k[ow] = place + ow * SW if wins else k[ow]
+                    values = seen[: end - begin]
+                    for ow in range(len(values)):
+                        values[ow] = row[ow * SW]
+                    _keep_larger(
+                        best[begin:end],
+                        winner[begin:end],
+                        values,
+                        columns,
+                        np.int32(h * W + begin * SW + shift),
+                    )
+
+
+@kernel
+def _keep_larger(best, winner, values, columns, place):
+    """Let values win where they are larger; the first of equals, and NaN, stays."""
+    for ow in range(len(values)):
+        value, old = values[ow], best[ow]
+        # Written so that a NaN that has won is never beaten, and always wins.
+        wins = (winner[ow] < 0) | (not (value <= old) and old == old)
+        best[ow] = value if wins else old
+        winner[ow] = place + columns[ow] if wins else winner[ow]
 
 
 @kernel

@@ -170,17 +170,16 @@ def _transform_weights(factors, weight, shape, turned, first, last):
     half = np.empty(18 * length, weight.dtype)
     flat, step = factors.reshape(-1), factors[0].size
     for tile in range(first, last):
-        for m in range(channels):
+        rows[:] = 0
+        for m in range(min(channels, K - tile * channels)):
             k = tile * channels + m
             for c in range(C):
+                place = c * channels + m
+                taps = weight[c, k] if turned else weight[k, c]
                 for tap in range(9):
-                    if k >= K:
-                        value = weight.dtype.type(0)
-                    elif turned:
-                        value = weight[c, k, 2 - tap // 3, 2 - tap % 3]
-                    else:
-                        value = weight[k, c, tap // 3, tap % 3]
-                    rows[tap * length + c * channels + m] = value
+                    # The last tap first is the kernel turned by 180 degrees.
+                    row = 8 - tap if turned else tap
+                    rows[row * length + place] = taps[tap // 3, tap % 3]
         for j in range(3):
             apply_g(rows, j * length, 3 * length, half, j * length, 3 * length, length)
         for i in range(6):
