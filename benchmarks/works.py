@@ -48,13 +48,8 @@ def _npresnet(
     nr.set_threads(threads)
     model = nr.models.create(work.model)
     if not work.trains:
-        model.eval()
-
-        def infer() -> Any:
-            with nr.no_grad():
-                return model(x)
-
-        return infer
+        twin = nr.inference(model)
+        return lambda: twin(x)
 
     criterion = nr.nn.CrossEntropyLoss()
     optimizer = nr.optim.SGD(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         using_algorithm,
         using_backend,
     )
+    from npresnet.models import inference
     from npresnet.nn import no_grad
 
 _ROOMS = (
@@ -60,6 +61,7 @@ _SWITCHES = {
     "get_threads": "npresnet.backend",
     "set_threads": "npresnet.backend",
     "no_grad": "npresnet.nn",
+    "inference": "npresnet.models",
 }
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "get_algorithm",
     "get_backend",
     "get_threads",
+    "inference",
     "lens",
     "models",
     "nn",

@@ -47,6 +47,7 @@ OPERATIONS = (
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "fused_conv2d",
     "linear",
     "linear_grad_input",
     "linear_grad_weight",

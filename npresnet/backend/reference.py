@@ -119,6 +119,25 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     return grad_weight.reshape(K, -1, *geometry.kernel_size)
 
 
+def fused_conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None,
+    rectify: bool,
+    geometry: Geometry,
+) -> Array:
+    """Do what follows a convolution at inference along with it: (N, K, OH, OW).
+
+    Batch norm folded into weight and bias (K,), the shortcut's addition (of `addend`,
+    of the output's shape), and the ReLU.
+    """
+    out = conv2d(x, weight, geometry) + bias[:, None, None]
+    if addend is not None:
+        out = out + addend
+    return relu(out) if rectify else out
+
+
 # ----------------------------------------------------------------- linear
 
 

@@ -20,6 +20,7 @@ from npresnet.models.cifar import (
     resnet110,
     resnet1202,
 )
+from npresnet.models.folded import InferenceModel, inference
 from npresnet.models.registry import create, input_shape, names
 from npresnet.models.resnet import (
     ResNet,
@@ -34,10 +35,12 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "CifarResNet",
+    "InferenceModel",
     "PlainBlock",
     "ResNet",
     "ResidualBlock",
     "create",
+    "inference",
     "input_shape",
     "names",
     "plain8",

@@ -56,6 +56,7 @@ def arguments(name, setting, rng, draw):
     pooled = (N, C, *pool_geometry.output_size)
     x, weight = draw(rng, *conv.x), draw(rng, *conv.weight)
     grad_conv = normal(rng, conv.x[0], conv.weight[0], *conv_geometry.output_size)
+    shift = normal(rng, conv.weight[0])
     batch, fan_in, fan_out = setting.linear
     vectors = [normal(rng, C) for _ in range(5)]
     plane = draw(rng, *pool.x)
@@ -70,6 +71,7 @@ def arguments(name, setting, rng, draw):
         "conv2d": (x, weight, conv_geometry),
         "conv2d_grad_input": (grad_conv, weight, conv_geometry),
         "conv2d_grad_weight": (grad_conv, x, conv_geometry),
+        "fused_conv2d": (x, weight, shift, grad_conv, True, conv_geometry),
         "linear": (rows, columns),
         "linear_grad_input": (grad_rows, columns),
         "linear_grad_weight": (grad_rows, rows),

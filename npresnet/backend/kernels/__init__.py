@@ -11,6 +11,7 @@ from npresnet.backend.kernels.conv2d import (
     conv2d,
     conv2d_grad_input,
     conv2d_grad_weight,
+    fused_conv2d,
 )
 from npresnet.backend.kernels.linear import (
     linear,
@@ -44,6 +45,7 @@ __all__ = [
     "conv2d",
     "conv2d_grad_input",
     "conv2d_grad_weight",
+    "fused_conv2d",
     "linear",
     "linear_grad_input",
     "linear_grad_weight",

@@ -56,6 +56,22 @@ def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     return out
 
 
+def fused_conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None,
+    rectify: bool,
+    geometry: Geometry,
+) -> Array:
+    """See `reference.fused_conv2d`: one more pass over the output, not three."""
+    out = conv2d(x, weight, geometry)
+    # Numba compiles for arrays, not for None: without an addend it is never read.
+    addend, adds = (out, False) if addend is None else (dense(addend), True)
+    share_out(_finish, len(out), out, dense(bias), addend, adds, rectify)
+    return out
+
+
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_input`.
 
@@ -198,6 +214,27 @@ def _convolve(
                                 sums[place:],
                                 blocks.grid_width,
                             )
+
+
+@kernel
+def _finish(out, bias, addend, adds, rectify, first, last):
+    """Add the bias, and the addend if there is one; stop at zero if asked to."""
+    N, K = out.shape[:2]
+    planes, addends = out.reshape(N, K, -1), addend.reshape(N, K, -1)
+    zero = out.dtype.type(0)
+    for n in range(first, last):
+        for k in range(K):
+            plane, shift = planes[n, k], bias[k]
+            if adds:
+                other = addends[n, k]
+                for i in range(len(plane)):
+                    plane[i] = plane[i] + shift + other[i]
+            else:
+                for i in range(len(plane)):
+                    plane[i] = plane[i] + shift
+            if rectify:
+                for i in range(len(plane)):
+                    plane[i] = zero if plane[i] <= zero else plane[i]
 
 
 @kernel

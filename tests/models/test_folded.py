@@ -1,0 +1,90 @@
+"""inference(model) gives the model's logits in evaluation mode, and leaves it alone."""
+
+import numpy as np
+import pytest
+
+import npresnet as nr
+from tests.oracle.networks import random_state
+
+
+def trained(name, dtype, rng, **options):
+    """Make a model whose batch norm is not the identity."""
+    model = nr.models.create(name, num_classes=7, dtype=dtype, **options)
+    model.load_state_dict(random_state(model, rng))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet8", {"shortcut": "A"}),
+        ("resnet8", {"shortcut": "B"}),
+        ("resnet14", {"shortcut": "C"}),
+        ("plain14", {}),
+        ("resnet18", {}),
+        ("resnet50", {}),
+        ("resnet50", {"stride_in": "1x1"}),
+    ],
+)
+def test_the_logits_are_the_models(name, options, backend, rng):
+    model = trained(name, np.float64, rng, **options).eval()
+    x = rng.standard_normal((2, 3, 33, 38))
+    expected = model(x)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(
+        nr.inference(model)(x), expected, rtol=0, atol=1e-10 * size
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+def test_float32_stays_float32_and_close(algorithm, rng):
+    model = trained("resnet20", np.float32, rng).eval()
+    x = rng.standard_normal((9, 3, 32, 32)).astype(np.float32)
+    with nr.using_algorithm(algorithm):
+        logits = nr.inference(model)(x)
+    assert logits.dtype == np.float32
+    expected = model(x)
+    assert np.abs(logits - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_running_statistics_are_used_whatever_the_mode(rng):
+    model = trained("resnet8", np.float64, rng)  # in training mode
+    x = rng.standard_normal((3, 3, 16, 16))
+    logits = nr.inference(model)(x)
+    np.testing.assert_allclose(logits, model.eval()(x), rtol=1e-9)
+
+
+def test_the_model_is_left_as_it_was_and_is_not_followed(rng):
+    model = trained("resnet8", np.float64, rng)
+    before = model.state_dict()
+    twin = nr.inference(model)
+    x = rng.standard_normal((3, 3, 16, 16))
+    logits = twin(x)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert model.training
+    assert not any(module.caches for module in model.modules())
+    for parameter in model.parameters():
+        parameter.data *= 3
+    np.testing.assert_array_equal(twin(x), logits)
+
+
+def test_it_has_no_backward_pass_and_says_so(rng):
+    twin = nr.inference(nr.models.resnet8())
+    twin(rng.standard_normal((1, 3, 8, 8)).astype(np.float32))
+    with pytest.raises(RuntimeError, match=r"inference\(\) has no backward pass"):
+        twin.backward(np.ones((1, 10), np.float32))
+
+
+@pytest.mark.parametrize("model", [nr.nn.ReLU(), nr.models.BasicBlock(3, 3)])
+def test_what_is_no_network_is_refused(model):
+    with pytest.raises(TypeError, match="must be a ResNet or a CifarResNet"):
+        nr.inference(model)
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 3, 8, 8)), np.zeros((3, 8))]
+)
+def test_a_wrong_batch_is_refused(x):
+    with pytest.raises(ValueError, match=r"x must have shape \(N, 3, H, W\)"):
+        nr.inference(nr.models.resnet8())(x)
