@@ -113,6 +113,7 @@ class FusedConv2d(Module):
             shift = shift + conv.bias.data * scale
         weight = conv.weight.data * scale[:, None, None, None]
         self.register_buffer("weight", weight.astype(conv.weight.dtype))
+        self.weight.flags.writeable = False  # so that kernels prepare it once
         self.register_buffer("bias", shift.astype(conv.weight.dtype))
         self.stride, self.padding = conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups

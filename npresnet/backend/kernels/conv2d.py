@@ -21,6 +21,7 @@ from npresnet.backend.kernels.layout import (
     runs_of,
     strip_size,
 )
+from npresnet.backend.kernels.prepared import prepared
 from npresnet.backend.kernels.tile import dot_tile, product_tile, tile_shape
 from npresnet.backend.threads import share_out
 
@@ -45,7 +46,8 @@ def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
         return winograd.conv2d(x, weight, geometry)
     G = geometry.groups
     out = np.empty((len(x), K, *geometry.output_size), x.dtype)
-    packed = _pack(weight.reshape(G, K // G, -1))
+    rows = weight.reshape(G, K // G, -1)
+    packed = prepared(weight, f"packed in {G}", lambda: _pack(rows))
     shape = tile_shape(x.dtype)
     blocks = plan(geometry, len(x), C, G * C, x.itemsize, shape)
     runs = runs_of(blocks, geometry, shape, K)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.prepared import prepared
 from npresnet.backend.kernels.tile import dot_tile, product_tile, tile_shape
 from npresnet.backend.kernels.transform import constant_product
 from npresnet.backend.threads import share_out
@@ -70,14 +71,19 @@ def _multiply_pixels(
     x: Array, weight: Array, geometry: Geometry, *, turned: bool
 ) -> Array:
     """Convolve x with the weights, or with the weights turned and transposed."""
-    x, weight = dense(x), dense(weight)
+    x = dense(x)
     N, C = x.shape[:2]
     K = weight.shape[1 if turned else 0]
     shape = tile_shape(x.dtype)
-    tiles = -(-K // shape.channels)
-    length = _round_up(C * shape.channels, shape.lanes)
-    factors = np.empty((_PLACES, tiles, length), x.dtype)
-    share_out(_transform_weights, tiles, factors, weight, shape, turned)
+
+    def transform() -> Array:
+        tiles = -(-K // shape.channels)
+        length = _round_up(C * shape.channels, shape.lanes)
+        factors = np.empty((_PLACES, tiles, length), x.dtype)
+        share_out(_transform_weights, tiles, factors, dense(weight), shape, turned)
+        return factors
+
+    factors = prepared(weight, f"winograd, {turned=}", transform)
     out = np.empty((N, K, *geometry.output_size), x.dtype)
     offsets = np.arange(C, dtype=np.int64) * _BATCH
     runs = np.arange(0, _BATCH, shape.run, dtype=np.int64)
