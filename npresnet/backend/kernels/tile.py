@@ -285,98 +285,17 @@ def _dot_tile(
     return types.void(*arguments), generate
 
 
-@overload(product_tile)
-def _compiled_product_tile(
-    out,
-    out_start,
-    out_step,
-    channels,
-    writes,
-    weight,
-    weight_start,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-):
-    def implementation(
-        out,
-        out_start,
-        out_step,
-        channels,
-        writes,
-        weight,
-        weight_start,
-        rows,
-        rows_start,
-        reads,
-        offsets,
-        first,
-    ):
-        _product_tile(
-            out,
-            out_start,
-            out_step,
-            channels,
-            writes,
-            weight,
-            weight_start,
-            rows,
-            rows_start,
-            reads,
-            offsets,
-            first,
-        )
+@overload(product_tile, strict=False)
+def _compiled_product_tile(*arguments):
+    def implementation(*arguments):
+        _product_tile(*arguments)
 
     return implementation
 
 
-@overload(dot_tile)
-def _compiled_dot_tile(
-    out,
-    out_start,
-    out_step,
-    grad,
-    grad_start,
-    grad_step,
-    grad_reads,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-    runs,
-):
-    def implementation(
-        out,
-        out_start,
-        out_step,
-        grad,
-        grad_start,
-        grad_step,
-        grad_reads,
-        rows,
-        rows_start,
-        reads,
-        offsets,
-        first,
-        runs,
-    ):
-        _dot_tile(
-            out,
-            out_start,
-            out_step,
-            grad,
-            grad_start,
-            grad_step,
-            grad_reads,
-            rows,
-            rows_start,
-            reads,
-            offsets,
-            first,
-            runs,
-        )
+@overload(dot_tile, strict=False)
+def _compiled_dot_tile(*arguments):
+    def implementation(*arguments):
+        _dot_tile(*arguments)
 
     return implementation
