@@ -80,8 +80,9 @@ def cross_entropy_forward(
     shifted = logits - logits.max(axis=1, keepdims=True)  # so that exp stays finite
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     log_probabilities = shifted - log_sum
+    surprise = np.zeros_like(logits)
     # Where the target is 0 its class must not count, not even as 0 * inf.
-    surprise = np.where(target > 0, target * log_probabilities, 0)
+    np.multiply(target, log_probabilities, out=surprise, where=target > 0)
     loss = -surprise.sum(axis=1).mean()
     return loss, CrossEntropyCache(np.exp(log_probabilities), target)
 

@@ -144,8 +144,7 @@ def test_a_class_ruled_out_by_minus_infinity_is_as_good_as_absent(dtype, rng):
     logits = normal(rng, 3, 5).astype(dtype)
     labels = np.array([0, 2, 3])
     logits[:, 4] = -np.inf
-    with np.errstate(invalid="ignore"):
-        loss, cache = functional.cross_entropy_forward(logits, labels)
+    loss, cache = functional.cross_entropy_forward(logits, labels)
     expected, _ = functional.cross_entropy_forward(logits[:, :4].copy(), labels)
     assert loss == pytest.approx(expected, rel=1e-6)
     grad = functional.cross_entropy_backward(1.0, cache)
