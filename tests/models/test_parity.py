@@ -194,9 +194,14 @@ def test_float32_is_as_near_the_truth_as_torch(torch, oracle, name, training, ba
         if tensor.dtype == np.int64:
             assert_equal(actual[key], tensor, key)
             continue
-        assert_as_accurate(
-            actual[key], yardstick[key], tensor, key, factor=TENSOR_FACTOR32
+        runs = actual, yardstick, truth
+        # One number is often right by luck: the loss is judged with the logits.
+        arrays = (
+            [np.append(run["activation:fc#0"], run["loss"]) for run in runs]
+            if key == "loss"
+            else [run[key] for run in runs]
         )
+        assert_as_accurate(*arrays, key, factor=TENSOR_FACTOR32)
         if one := np.finfo(np.float32).eps * largest(tensor):  # a rounding
             errors = [distance(run[key], tensor) for run in (actual, yardstick)]
             ratio = max(errors[0], one) / max(errors[1], one)

@@ -5,9 +5,10 @@ ours in float64, and both in float32. One more, PyTorch in float64 on images tha
 changed by one rounding, shows how much the network itself makes of one.
 
 A sum that rounds to the other side of 0 switches a ReLU, and with it a path of the
-gradient: no rounding error, and in a deep network in float32 it happens to everyone.
-So each run is held against the truth on its own branch: PyTorch in float64 with every
-ReLU as open or closed as it was in that run.
+gradient; so does a window whose two largest pixels change places. That is no rounding
+error, and in a deep network in float32 it happens to everyone. So each run is held
+against the truth on its own branch: PyTorch in float64 with every ReLU as open or
+closed, and every window's maximum at the place, as it was in that run.
 """
 
 import math
@@ -53,7 +54,7 @@ class Mode(NamedTuple):
 
     errors: dict[str, Errors]
     limits64: dict[str, float]  # by kind
-    switched: tuple[int, int]  # ReLUs on the other side in float32: ours, PyTorch's
+    switched: tuple[int, int]  # choices made otherwise in float32: ours, PyTorch's
     switches: int  # of so many
     lr: float
     moved: float  # how far ten steps moved a layer's weights, relative, at most
@@ -103,16 +104,27 @@ def kind_of(name):
     return "activation" if name == "loss" else name.partition(":")[0]
 
 
-def our_run(model, batches, lr):
+def choices(torch, module, x, output):
+    """Tell which elements a ReLU or a max pooling let through; None for others."""
+    kind = type(module).__name__
+    if kind == "ReLU":
+        return np.asarray(output > 0)
+    if kind == "MaxPool2d":
+        options = module.kernel_size, module.stride, module.padding
+        x = torch.as_tensor(x)
+        return torch.nn.functional.max_pool2d(x, *options, return_indices=True)[1]
+    return None
+
+
+def our_run(torch, model, batches, lr):
     """Run a step, list its tensors, then take ten steps of SGD.
 
-    Returns the tensors, and which ReLUs were open in each of all calls.
+    Returns the tensors, and the choices in all calls.
     """
-    open_relus = []
+    chosen = []
 
     def watch(module, inputs, output):
-        if isinstance(module, nr.nn.ReLU):
-            open_relus.append(output > 0)
+        chosen.append(choices(torch, module, inputs[0], output))
 
     with nr.nn.watching(watch):
         tensors = networks.ours(model, *batches[0])
@@ -131,22 +143,23 @@ def our_run(model, batches, lr):
         tensors[f"weight after:{name}"] = parameter.data
     for name, buffer in model.named_buffers():
         tensors[f"buffer after:{name}"] = buffer
-    return tensors, open_relus
+    return tensors, [choice for choice in chosen if choice is not None]
 
 
 def their_run(torch, twin, batches, lr, forced=None):
-    """Do the same by autograd and torch.optim.
-
-    With `forced`, ReLUs are open where it says so, whatever the sign.
-    """
-    open_relus = []
+    """Do the same by autograd and torch.optim, with other choices if `forced`."""
+    chosen = []
     if forced is not None:
         force(torch, twin, iter(forced))
+
+    def watch(module, inputs, output):
+        chosen.append(choices(torch, module, inputs[0].detach(), output.detach()))
+
     for module in twin.modules():
+        if isinstance(module, torch.nn.MaxPool2d):
+            module.register_forward_hook(watch)
         if isinstance(module, torch.nn.ReLU):
-            module.register_forward_hook(
-                lambda module, inputs, output: open_relus.append((output > 0).numpy())
-            )
+            module.register_forward_hook(watch)
     tensors = networks.theirs(torch, twin, *batches[0])
     optimizer = torch.optim.SGD(twin.parameters(), lr, **SGD)
     dtype = next(twin.parameters()).dtype
@@ -159,19 +172,27 @@ def their_run(torch, twin, batches, lr, forced=None):
         tensors[f"weight after:{name}"] = parameter.detach().numpy()
     for name, buffer in twin.named_buffers():
         tensors[f"buffer after:{name}"] = buffer.numpy()
-    return tensors, open_relus
+    return tensors, [choice for choice in chosen if choice is not None]
 
 
-def force(torch, twin, masks):
-    """Put masks, one for each call, in the place of every ReLU."""
+def force(torch, twin, forced):
+    """Put the given choices, one for each call, in the place of the twin's own."""
 
     class Mask(torch.nn.Module):
         def forward(self, x):
-            return x * torch.tensor(next(masks), dtype=x.dtype)
+            return x * torch.as_tensor(next(forced)).to(x.dtype)
+
+    class Pick(torch.nn.Module):
+        def forward(self, x):
+            places = next(forced)
+            picked = x.flatten(2).gather(2, places.flatten(2))
+            return picked.reshape(places.shape)
 
     for module in list(twin.modules()):
         if hasattr(module, "relu"):
             module.relu = Mask()
+        if hasattr(module, "maxpool"):
+            module.maxpool = Pick()
 
 
 def calibrated(torch, oracle, name, state, x, options):
@@ -248,7 +269,7 @@ def measure(torch, oracle, name, options, shape, training, seed=0):
         model.load_state_dict(state)
         # Winograd's algorithm has a test, and a tolerance, of its own.
         with nr.using_algorithm("direct"):
-            return our_run(model.train(training), batches, lr)
+            return our_run(torch, model.train(training), batches, lr)
 
     def theirs(dtype, batches, forced=None):
         twin = networks.make_twin(
@@ -256,21 +277,21 @@ def measure(torch, oracle, name, options, shape, training, seed=0):
         )
         return their_run(torch, twin, batches, lr, forced)
 
-    truth, open_relus = theirs(np.float64, batches)
+    truth, chosen = theirs(np.float64, batches)
     columns, switched = [], []
     for run, dtype, given in (
         (ours, np.float64, batches),
         (ours, np.float32, single),
         (theirs, np.float32, single),
     ):
-        tensors, masks = run(dtype, given)
+        tensors, others = run(dtype, given)
         networks.assert_same_tensors(tensors, truth)
-        switched.append(differences(masks, open_relus))
-        branch = theirs(np.float64, batches, masks)[0] if switched[-1] else truth
+        switched.append(differences(others, chosen))
+        branch = theirs(np.float64, batches, others)[0] if switched[-1] else truth
         columns.append(relative_errors(tensors, branch))
         del tensors, branch  # those of the large networks take gigabytes
     # On the same branch, too.
-    columns.append(relative_errors(theirs(np.float64, rounded, open_relus)[0], truth))
+    columns.append(relative_errors(theirs(np.float64, rounded, chosen)[0], truth))
     errors = {key: Errors(*(column[key] for column in columns)) for key in truth}
     limits = {}
     for kind in KINDS:
@@ -281,15 +302,18 @@ def measure(torch, oracle, name, options, shape, training, seed=0):
         for key, start in ((f"weight after:{k}", v) for k, v in state.items())
         if key in truth
     )
-    total = sum(mask.size for mask in open_relus)
+    total = sum(np.asarray(choice).size for choice in chosen)
     mode = Mode(errors, limits, tuple(switched[1:]), total, lr, moved)
     count(mode)
     return mode
 
 
-def differences(masks, others):
-    pairs = zip(masks, others, strict=True)
-    return sum(int(np.count_nonzero(mask != other)) for mask, other in pairs)
+def differences(some, others):
+    pairs = zip(some, others, strict=True)
+    return sum(
+        int(np.count_nonzero(np.asarray(one) != np.asarray(other)))
+        for one, other in pairs
+    )
 
 
 def count(mode):

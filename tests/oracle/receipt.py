@@ -22,6 +22,8 @@ from tests.oracle.networks import (
 
 FOLDER = Path(__file__).parents[2] / "docs" / "receipts"
 SEED = 0
+STEM, LAST = "relu, maxpool", "avgpool, fc, loss"  # rows of several modules
+MANY = 45  # blocks: with more, shortcuts get no rows of their own
 IMAGENET = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 CIFAR = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 NETWORKS = {
@@ -40,8 +42,9 @@ Every tensor of one step (forward, backward) on random weights and images, and w
 and statistics after {STEPS} steps of SGD (momentum 0.9, Nesterov, weight decay), from
 an independently written PyTorch network. An error is the largest difference in a
 tensor, divided by the tensor's largest magnitude. Each run is held against PyTorch in
-float64 with every ReLU open or closed as in that run: a sum that rounds to the other
-side of 0 switches a whole path, which is no rounding error.
+float64 with every ReLU open or closed, and every pooled maximum picked, as in that
+run: a sum that rounds to the other side of 0 switches a whole path, which is no
+rounding error.
 
 - float64: ours. Limit: {NETWORK_RTOL64:.0e}, or {RESPONSE_FACTOR:g} times what one
   rounding of the images does to PyTorch's own result, where that is more: rounding
@@ -69,14 +72,17 @@ LINE = re.compile(
 )
 
 
-def row_of(name):
+def row_of(name, blocks):
     """Tell which row of the table a tensor belongs to: what belongs together is one."""
-    if name in ("loss", "grad_input"):
-        return {"loss": "loss", "grad_input": "images"}[name]
+    if name == "grad_input":
+        return "images"
+    if name == "loss":
+        return LAST
     kind, _, path = name.partition(":")
     module = path.partition("#")[0] if kind == "activation" else path.rpartition(".")[0]
     if "downsample" in module:
-        return module.partition(".downsample")[0] + ".downsample"
+        block = module.partition(".downsample")[0]
+        return block if blocks > MANY else f"{block}.downsample"
     parent, _, leaf = module.rpartition(".")
     if leaf == "relu" and parent:
         return parent
@@ -85,15 +91,21 @@ def row_of(name):
         return f"{prefix}conv{pair[1]}, bn{pair[1]}"
     if re.fullmatch(r"layer\d", module):
         return "stages"
-    return module or "logits"
+    if re.fullmatch(r"layer\d\.\d+", module):
+        return module
+    return STEM if module in ("relu", "maxpool") else LAST
 
 
 def table(modes):
     """One row for each module: its tensors, and the worst errors in each mode."""
     rows = {}
+    names = modes["training"].errors
+    blocks = sum(bool(re.search(r"\d\.conv1\.weight$", name)) for name in names) // 2
     for mode, measured in modes.items():
         for name, errors in measured.errors.items():
-            rows.setdefault(row_of(name), {}).setdefault(mode, []).append(errors)
+            rows.setdefault(row_of(name, blocks), {}).setdefault(mode, []).append(
+                errors
+            )
     heads = [f"{mode}: float64 | float32 | PyTorch's" for mode in MODES]
     yield f"| | tensors | {' | '.join(heads)} |"
     yield "|---|" + "--:|" * 7
@@ -107,8 +119,8 @@ def table(modes):
 
 def order(row):
     """Sort as the data flow, and blocks by number."""
-    first = ["images", "conv1, bn1", "relu", "maxpool"]
-    last = ["stages", "avgpool", "fc", "logits", "loss"]
+    first = ["images", "conv1, bn1", STEM]
+    last = ["stages", LAST]
     if row in first:
         return (0, first.index(row))
     if row in last:
@@ -143,8 +155,8 @@ def remark(mode, measured):
     return (
         f"- In {mode} mode, the learning rate is {measured.lr:.0e} and moves a layer's "
         f"weights by up to {measured.moved:.0e} of their size; of "
-        f"{measured.switches:,} ReLUs in all steps {ours:,} of ours and "
-        f"{theirs:,} of PyTorch's are on the other side in float32; "
+        f"{measured.switches:,} ReLUs and maxima in all steps {ours:,} of ours and "
+        f"{theirs:,} of PyTorch's switched in float32; "
         f"the typical float32 error is {measured.typical32:.2f} times PyTorch's."
     )
 
