@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from npresnet.plots import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Light, dark and hatched: the kinds differ in grey as well.
@@ -60,53 +62,60 @@ def ladder(
             f"{len(rungs)} rungs"
         )
     speeds = [speed for _, speed in rungs]
-    left = 10 ** _floor_of_log(min(speeds))
-    right = 12 * max(*speeds, peak)  # room for the labels
+    left = 10.0 ** math.floor(math.log10(min(speeds)))
     with style.house_style():
-        figure, (axes,) = style.new_figure(1, width=9.0, height=1.6 + 0.42 * len(rungs))
+        figure, (axes,) = style.new_figure(1, width=9.0, height=1.5 + 0.4 * len(rungs))
         for kind, (label, look) in _KINDS.items():
             of_kind = [i for i, other in enumerate(kinds) if other == kind]
             if of_kind:
                 widths = [speeds[i] - left for i in of_kind]
-                axes.barh(of_kind, widths, 0.66, left, label=label, zorder=2, **look)
+                axes.barh(of_kind, widths, 0.68, left, label=label, zorder=2, **look)
+        axes.axvline(
+            peak, color="white", linewidth=4, zorder=3
+        )  # sets it off from bars
         axes.axvline(peak, color=style.VERMILION, linestyle="--", zorder=3)
         axes.annotate(
-            f"measured peak\n{_digits(peak)} GFLOP/s",
-            (peak, -0.62),
-            xytext=(5, 0),
+            f"measured peak: {_digits(peak)} GFLOP/s",
+            (peak, -0.75),
+            xytext=(-6, 0),
             textcoords="offset points",
+            ha="right",
             va="center",
             color=style.VERMILION,
         )
+        # The figures stand in two columns beside the bars, like a table's.
+        _write(axes, -0.75, "GFLOP/s", "of peak", weight="bold")
         for i, speed in enumerate(speeds):
-            axes.annotate(
-                f"{_digits(speed)} GFLOP/s, {_digits(100 * speed / peak, 2)} %",
-                (speed, i),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                zorder=4,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )
+            _write(axes, i, _digits(speed), f"{_digits(100 * speed / peak, 2)} %")
         axes.set_xscale("log")
-        axes.set_xlim(left, right)
-        axes.set_ylim(len(rungs) - 0.5, -1.1)
+        axes.set_xlim(left, 1.5 * max(*speeds, peak))
+        axes.set_ylim(len(rungs) - 0.5, -1.15)
         axes.set_yticks(range(len(rungs)), [name for name, _ in rungs])
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("GFLOP/s (operations of direct convolution), and share of peak")
+        axes.set_xlabel("GFLOP/s, operations counted as those of direct convolution")
         figure.suptitle(subject, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+        figure.legend(loc="outside lower right", ncols=len(_KINDS))
         if path is not None:
             style.save(figure, path)
     return figure
 
 
-def _floor_of_log(value: float) -> int:
-    import math
-
-    return math.floor(math.log10(value))
+def _write(axes: Axes, row: float, *columns: str, **keywords: Any) -> None:
+    """Write right-aligned columns to the right of the axes."""
+    for column, text in enumerate(columns):
+        axes.annotate(
+            text,
+            (1, row),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(64 + 66 * column, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            **keywords,
+        )
 
 
 def _digits(value: float, digits: int = 3) -> str:
