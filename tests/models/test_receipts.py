@@ -35,7 +35,7 @@ def test_a_receipt_written_again_has_the_same_tensors_within_their_limits(
 @pytest.mark.parametrize("title", receipt.NETWORKS)
 def test_a_receipt_counts_every_tensor_and_can_be_read(title):
     text = read(title)
-    assert len(text.splitlines()) < 250
+    assert len(text.splitlines()) <= 250
     assert "Beyond the limits" not in text
     name, options, _ = receipt.NETWORKS[title]
     model = nr.models.create(name, **options)

@@ -229,7 +229,8 @@ def learning_rate(torch, twin, batches):
         loss.backward()
         gradients.append(images.grad.numpy())
     change = distance(gradients[1], gradients[0]) / largest(gradients[0])
-    magnified = change / np.finfo(np.float64).eps
+    # Not at all where the softmax is saturated.
+    magnified = max(change / np.finfo(np.float64).eps, 1.0)
     longest = min(
         float(parameter.detach().norm() / parameter.grad.norm())
         for parameter in twin.parameters()
