@@ -28,6 +28,11 @@ def set_algorithm(name: str) -> None:
     ------
     ValueError
         If `name` is neither.
+
+    Notes
+    -----
+    A value that close to zero may fall on the other side of a ReLU: then the two
+    choices' gradients differ by far more than rounding in the pixels that it feeds.
     """
     global _name
     if name not in _ALGORITHMS:

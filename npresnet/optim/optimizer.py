@@ -137,7 +137,7 @@ class Optimizer:
         group: Mapping[str, Any],
     ) -> None:
         """Change `data` in place by the optimiser's formula."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not define _update(...)")
 
     def _parameters(self) -> Iterator[ParameterLike]:
         for group in self.groups:
