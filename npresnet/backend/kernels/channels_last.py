@@ -1,0 +1,27 @@
+"""Images as kernels hold them: shape (N, C, H, W), channels side by side in memory.
+
+Where the channels of a pixel are neighbours, vectors run along channels: padding,
+strides, borders and odd sizes are then mere addresses, and no sum goes across lanes.
+PyTorch calls this the memory format ``channels_last``. Callers notice nothing but
+strides: kernels take images of any layout and return this one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from npresnet.backend.kernels.compile import dense
+
+
+def pixels(images: NDArray[Any]) -> NDArray[Any]:
+    """See images (N, C, H, W) as pixels (N, H, W, C), copied only if laid out else."""
+    return dense(images.transpose(0, 2, 3, 1))
+
+
+def empty_images(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make room for images (N, C, H, W), so laid out that `pixels` is a view."""
+    N, C, H, W = shape
+    return np.empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)
