@@ -10,9 +10,9 @@ from npresnet.backend.kernels.activation import relu, relu_grad
 from npresnet.backend.kernels.conv2d import (
     conv2d,
     conv2d_grad_input,
-    conv2d_grad_weight,
     fused_conv2d,
 )
+from npresnet.backend.kernels.conv2d_grad_weight import conv2d_grad_weight
 from npresnet.backend.kernels.linear import (
     linear,
     linear_grad_input,
