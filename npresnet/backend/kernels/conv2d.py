@@ -118,7 +118,9 @@ class _Plan(NamedTuple):
     writes: Table
     segments: Table
     length: int  # of a segment
-    origin: tuple[int, int, int]  # of the result: first row, stride of rows, first pixel
+    origin: tuple[
+        int, int, int
+    ]  # of the result: first row, stride of rows, first pixel
     strip_size: int
 
 
@@ -265,78 +267,40 @@ def _convolve(out, x, packed, planned, first_unit, end_unit):
                     p = max(min(p, places - shape.places), 0)  # the last overlaps
                     if not whole:
                         target, target_start, table = few, -p * 2 * lanes, steps
-                    _multiply(
-                        target,
-                        target_start,
-                        table,
-                        a,
-                        start,
-                        reads,
-                        p,
-                        segments,
-                        planned.length,
-                        weights,
-                        k * depth,
-                        width,
-                        wide,
-                    )
+                    if wide:
+                        wide_tile(
+                            target,
+                            target_start,
+                            table,
+                            a,
+                            start,
+                            reads,
+                            p,
+                            segments,
+                            planned.length,
+                            weights,
+                            k * depth,
+                        )
+                    else:
+                        narrow_tile(
+                            target,
+                            target_start,
+                            table,
+                            a,
+                            start,
+                            reads,
+                            p,
+                            segments,
+                            planned.length,
+                            weights,
+                            k * depth,
+                        )
                     if not whole:
                         for q in range(min(shape.places, places)):
                             begin = block_start + g * KG + k + writes[p + q]
                             source = few[q * 2 * lanes :]
                             for m in range(min(width, KG - k)):
                                 out_flat[begin + m] = source[m]
-
-
-@kernel
-def _multiply(
-    out,
-    out_start,
-    writes,
-    a,
-    a_start,
-    reads,
-    first,
-    segments,
-    length,
-    weights,
-    weights_start,
-    width,
-    wide,
-):
-    """Compute a tile of two vectors of channels, or of one."""
-    if wide:
-        wide_tile(
-            out,
-            out_start,
-            writes,
-            a,
-            a_start,
-            reads,
-            first,
-            segments,
-            length,
-            1,
-            weights,
-            weights_start,
-            width,
-        )
-    else:
-        narrow_tile(
-            out,
-            out_start,
-            writes,
-            a,
-            a_start,
-            reads,
-            first,
-            segments,
-            length,
-            1,
-            weights,
-            weights_start,
-            width,
-        )
 
 
 @kernel

@@ -62,7 +62,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     units = planned.parts * planned.shares
     share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)
-    share_out(_collect, K, grad_weight, partial)
+    share_out(_collect, K, grad_weight, partial, planned.used, planned.run)
     return grad_weight
 
 
@@ -73,7 +73,9 @@ class _Plan(NamedTuple):
     shape: TileShape
     parts: int
     shares: int
-    rows: Table  # where each tap and channel reads, from where its place does
+    rows: Table  # where each weight reads, from where its place does
+    used: int  # weights of a run that are wanted, and of how many
+    run: int
     segments: Table  # rows of places: where they read
     length: int  # places of a segment
     step: int  # elements from one place of a segment to the next
@@ -91,25 +93,36 @@ def _plan(
     parts = min(parts, images)
     axes = forward_axes(geometry)
     blocks = plan(
-        *axes, -(-images // parts), C * dtype.itemsize, most_places=_MOST_PLACES
+        *axes,
+        -(-images // parts),
+        C * dtype.itemsize,
+        most_places=_MOST_PLACES,
+        in_memory=C // G % (2 * shape.rows) == 0,
     )
     taps = tap_places(blocks, *axes, C)
-    rows = (taps[:, :, None] + np.arange(C // G)).reshape(-1)
-    rows = np.pad(rows, (0, -len(rows) % (2 * shape.rows)))
+    if axes[1].adjacent and G == 1:
+        runs, length = taps[:, 0], taps.shape[1] * C
+    else:
+        runs, length = taps.reshape(-1), C // G
+    # Tiles of sums take neighbours: runs are filled up with what comes behind.
+    run = -(-length // (2 * shape.rows)) * 2 * shape.rows
+    rows = (runs[:, None] + np.arange(run)).reshape(-1)
     reads = read_places(blocks, axes[1], C)
-    length, step = blocks.columns, axes[1].step * C
+    places, step = blocks.columns, axes[1].step * C
     if np.array_equal(reads, np.arange(len(reads)) * step):
-        length = len(reads)  # rows of places follow each other without a gap
+        places = len(reads)  # rows of places follow each other without a gap
     return _Plan(
         blocks,
         shape,
         parts,
         shares,
         rows,
-        reads[:: blocks.columns].copy(),
         length,
+        run,
+        reads[:: blocks.columns].copy(),
+        places,
         step,
-        strip_size(blocks, C),
+        strip_size(blocks, C) + run,
     )
 
 
@@ -128,7 +141,6 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
     pairs = (vectors + 1) // 2
     strip = np.empty(planned.strip_size, x.dtype)
     grad = np.empty(len(segments) * blocks.columns * 2 * lanes, x.dtype)
-    writes = np.arange(depth) * padded
     out = partial.reshape(-1)
     for unit in range(first_unit, end_unit):
         part, share = unit // shares, unit % shares
@@ -150,17 +162,50 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
                     k = 2 * pair * lanes
                     wide = 2 * pair + 1 < vectors
                     width = 2 * lanes if wide else lanes
-                    _pack(grad, grad_output, g * KG + k, min(width, KG - k), width,
-                          first, last, top, bottom)
+                    _pack(
+                        grad,
+                        grad_output,
+                        g * KG + k,
+                        min(width, KG - k),
+                        width,
+                        first,
+                        last,
+                        top,
+                        bottom,
+                    )
                     start = (part * groups + g) * depth * padded + k
                     tile_rows = shape.rows if wide else 2 * shape.rows
                     for row in range(0, depth, tile_rows):
+                        out_start = start + row * padded
+                        read = a_start + g * CG + rows[row]
                         if wide:
-                            wide_sum(out, start, writes, a, a_start + g * CG, rows, row,
-                                     starts, length, planned.step, grad, 0, width)
+                            wide_sum(
+                                out,
+                                out_start,
+                                padded,
+                                a,
+                                read,
+                                starts,
+                                length,
+                                planned.step,
+                                grad,
+                                0,
+                                width,
+                            )
                         else:
-                            narrow_sum(out, start, writes, a, a_start + g * CG, rows, row,
-                                       starts, length, planned.step, grad, 0, width)
+                            narrow_sum(
+                                out,
+                                out_start,
+                                padded,
+                                a,
+                                read,
+                                starts,
+                                length,
+                                planned.step,
+                                grad,
+                                0,
+                                width,
+                            )
 
 
 @kernel
@@ -179,7 +224,7 @@ def _pack(rows, grad_output, k, channels, width, first, last, top, bottom):
 
 
 @kernel
-def _collect(grad_weight, partial, first, last):
+def _collect(grad_weight, partial, used, run, first, last):
     """Add the parts up, in order, for output channels first ... last-1."""
     parts, groups = partial.shape[:2]
     K, C, KH, KW = grad_weight.shape
@@ -189,7 +234,8 @@ def _collect(grad_weight, partial, first, last):
         for c in range(C):
             for i in range(KH):
                 for j in range(KW):
-                    row = (i * KW + j) * C + c
+                    weight = (i * KW + j) * C + c
+                    row = weight // used * run + weight % used
                     total = partial[0, g, row, column]
                     for part in range(1, parts):
                         total += partial[part, g, row, column]

@@ -127,9 +127,13 @@ def plan(
     pixel_bytes: int,
     *,
     most_places: int | None = None,
+    in_memory: bool = True,
 ) -> Blocks:
-    """Choose the blocks for images whose pixels take so many bytes."""
-    in_memory = rows.inside and columns.inside
+    """Choose the blocks for images whose pixels take so many bytes.
+
+    They are read in memory where that is possible, if it is allowed.
+    """
+    in_memory = in_memory and rows.inside and columns.inside
     if in_memory:
         width = columns.length
     else:

@@ -1,13 +1,15 @@
-"""The register tile that everything heavy is made of.
+"""The two register tiles that everything heavy is made of.
 
 A core multiplies and adds two vectors per instruction, but only if sums and factors
-are in registers. A tile is a small matrix of sums that stays there: some places (rows)
-times one or two vectors of neighbouring channels. At every step one number per place
-is spread over a vector and multiplied with the step's vectors of channels: 30 loads,
-from any addresses at all, for 28 vectors of products and sums.
+are in registers. A tile is a small matrix of sums that stays there: some numbers
+(rows) times one or two vectors of neighbouring channels. At every step each number is
+spread over a vector and multiplied with the step's vectors of channels: 16 loads for
+28 vectors of products and sums, and every number may come from anywhere in memory.
 
-Convolutions, their gradients and the products of Winograd's algorithm differ only in
-what the numbers, the vectors and the steps are; see `make_tile`.
+The product tile is what convolutions and products of matrices are made of: rows are
+pixels. The sum tile is for gradients by weights: rows are weights, steps are pixels,
+and it adds to what is there. Each is first an ordinary Python function, which says what
+it computes; the compiled version replaces it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from numba.extending import intrinsic, overload
 
 from npresnet.backend.kernels.vectors import (
     Emitter,
+    Values,
     number,
     pointer,
     vector_lanes,
@@ -35,12 +38,12 @@ class TileShape(NamedTuple):
     """Sizes of the tiles; they follow the host's vector registers."""
 
     lanes: int  # elements of one vector register
-    places: int  # of `wide_tile` and `narrow_tile`
-    rows: int  # of `wide_sum`; `narrow_sum` has twice as many
+    places: int  # rows of a product tile
+    rows: int  # rows of `wide_sum`; `narrow_sum` has twice as many
 
 
-# With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Tiles
-# that add to what is there already cannot overlap, so their size is a power of two.
+# With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Sum
+# tiles cannot overlap, so their size is a power of two.
 _PLACES, _ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
 
 
@@ -50,50 +53,29 @@ def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     return TileShape(vector_lanes(dtype), _PLACES, _ROWS)
 
 
-def make_tile(places: int, vectors: int, *, adding: bool) -> Callable[..., None]:
-    """Make a tile of `places` times `vectors` sums.
+def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
+    """Make a tile that multiplies rows of `a` with a matrix `b`.
 
-    It is called as ``tile(out, out_start, writes, a, a_start, reads, first, segments,
-    length, a_step, b, b_start, b_step)`` with flat arrays, and computes, for the
-    places p from number `first` on and for some vectors of neighbours::
+    Called as ``tile(out, out_start, writes, a, a_start, reads, first, segments, length,
+    b, b_start)`` with flat arrays; for `places` numbers p from `first` on, and for the
+    lanes of some vectors::
 
         out[out_start + writes[p] + lanes] = sum over segments s and l < length of
-            a[a_start + reads[p] + segments[s] + l*a_step]
-            * b[b_start + (s*length + l)*b_step + lanes]
+            a[a_start + reads[p] + segments[s] + l] * b[b_start + row*width + lanes]
 
-    In a convolution places are pixels, segments kernel rows, `a` the image and `b` the
-    weights. In the weights' gradient places are weights, segments rows of pixels, and
-    `b` is the gradient by the output. An `adding` tile adds to what is in `out`.
+    where row = s*length + l, and width is the number of lanes.
     """
 
     def tile(
-        out,
-        out_start,
-        writes,
-        a,
-        a_start,
-        reads,
-        first,
-        segments,
-        length,
-        a_step,
-        b,
-        b_start,
-        b_step,
+        out, out_start, writes, a, a_start, reads, first, segments, length, b, b_start
     ):
         width = vectors * vector_lanes(out.dtype)
+        rows = b[b_start : b_start + len(segments) * length * width]
         for p in range(first, first + places):
-            begin = out_start + writes[p]
-            total = np.zeros(width, out.dtype)
-            if adding:
-                total += out[begin : begin + width]
-            row = b_start
-            for segment in segments:
-                for place in range(length):
-                    value = a[a_start + reads[p] + segment + place * a_step]
-                    total += value * b[row : row + width]
-                    row += b_step
-            out[begin : begin + width] = total
+            begin = a_start + reads[p]
+            pieces = [a[begin + s : begin + s + length] for s in segments]
+            total = np.concatenate(pieces) @ rows.reshape(-1, width)
+            out[out_start + writes[p] : out_start + writes[p] + width] = total
 
     @intrinsic
     def in_registers(
@@ -107,19 +89,47 @@ def make_tile(places: int, vectors: int, *, adding: bool) -> Callable[..., None]
         first,
         segments,
         length,
-        a_step,
         b,
         b_start,
-        b_step,
     ):
         whole = types.intp
-        arguments = (out, whole, writes, a, whole, reads, whole, segments)
-        arguments += (whole, whole, b, whole, whole)
+        arguments = (out, whole, writes, a, whole, reads, whole, segments, whole)
+        arguments += (b, whole)
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
         ) -> Any:
-            _generate(context, builder, signature, args, places, vectors, adding)
+            emit = Emitter(context, builder, signature.args[0])
+            out_p, writes_p, a_p, reads_p, segments_p, b_p = (
+                pointer(context, builder, signature.args[i], args[i])
+                for i in (0, 2, 3, 5, 7, 9)
+            )
+            out_p, a_p = emit.at(out_p, args[1]), emit.at(a_p, args[4])
+            numbers = [builder.add(args[6], number(p)) for p in range(places)]
+            reads = [emit.at(a_p, builder.load(emit.at(reads_p, p))) for p in numbers]
+            writes = [
+                emit.at(out_p, builder.load(emit.at(writes_p, p))) for p in numbers
+            ]
+
+            def segment(s: ir.Value, state: Values) -> Values:
+                offset = builder.load(emit.at(segments_p, s))
+                starts = [emit.at(read, offset) for read in reads]
+
+                def element(i: ir.Value, state: Values) -> Values:
+                    row, *sums = state
+                    values = [emit.at(start, i) for start in starts]
+                    sums = emit.add_products(values, emit.load_row(row, vectors), sums)
+                    return [emit.at(row, number(vectors * emit.lanes)), *sums]
+
+                return emit.loop("element", args[8], element, state)
+
+            array = context.make_array(signature.args[7])(context, builder, args[7])
+            count = builder.extract_value(array.shape, 0)
+            zeros = [emit.constant(0)] * (places * vectors)
+            start = emit.at(b_p, args[10])
+            sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
+            for p, write in enumerate(writes):
+                emit.store_row(sums[p * vectors : (p + 1) * vectors], write)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
@@ -134,66 +144,117 @@ def make_tile(places: int, vectors: int, *, adding: bool) -> Callable[..., None]
     return tile
 
 
-def _generate(
-    context: Any,
-    builder: ir.IRBuilder,
-    signature: Signature,
-    args: Any,
-    places: int,
-    vectors: int,
-    adding: bool,
-) -> None:
-    """Write the loop over segments, and in it the loop over their elements."""
-    emit = Emitter(context, builder, signature.args[0])
-    out_p, writes_p, a_p, reads_p, segments_p, b_p = (
-        pointer(context, builder, signature.args[i], args[i])
-        for i in (0, 2, 3, 5, 7, 10)
-    )
-    _, out_start, _, _, a_start, _, first, _, length, a_step, _, b_start, b_step = args
-    segments = context.make_array(signature.args[7])(context, builder, args[7])
-    segment_count = builder.extract_value(segments.shape, 0)
+def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
+    """Make a tile that adds products of columns of `a` with rows of `b` up.
 
-    numbers = [builder.add(first, number(p)) for p in range(places)]
-    out_p, a_p = emit.at(out_p, out_start), emit.at(a_p, a_start)
-    reads = [emit.at(a_p, builder.load(emit.at(reads_p, p))) for p in numbers]
-    writes = [emit.at(out_p, builder.load(emit.at(writes_p, p))) for p in numbers]
-    targets = [
-        emit.at(write, number(v * emit.lanes))
-        for write in writes
-        for v in range(vectors)
-    ]
-    if adding:
-        sums = [emit.load(target) for target in targets]
-    else:
-        sums = [emit.constant(0)] * len(targets)
+    Called as ``tile(out, out_start, out_step, a, a_start, segments, length, a_step, b,
+    b_start, b_step)`` with flat arrays; for r < `rows`, and for the lanes of some
+    vectors::
 
-    def segment(s: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-        row, *sums = state
-        offset = builder.load(emit.at(segments_p, s))
-        starts = [emit.at(read, offset) for read in reads]
-        state = emit.loop("element", length, element, [row, *starts, *sums])
-        return [state[0], *state[1 + places :]]
+        out[out_start + r*out_step + lanes] += sum over segments s and l < length of
+            a[a_start + segments[s] + l*a_step + r] * b[b_start + row*b_step + lanes]
 
-    def element(_: ir.Value, state: list[ir.Value]) -> list[ir.Value]:
-        row, values, sums = state[0], state[1 : 1 + places], state[1 + places :]
-        factors = [
-            emit.load(emit.at(row, number(v * emit.lanes))) for v in range(vectors)
-        ]
-        new = []
-        for p, value in enumerate(values):
-            spread = emit.spread(value)
-            for v, factor in enumerate(factors):
-                new.append(emit.multiply_add(spread, factor, sums[p * vectors + v]))
-        values = [emit.at(value, a_step) for value in values]
-        return [emit.at(row, b_step), *values, *new]
+    where row = s*length + l.
+    """
 
-    row = emit.at(b_p, b_start)
-    _, *sums = emit.loop("segment", segment_count, segment, [row, *sums])
-    for target, total in zip(targets, sums, strict=True):
-        emit.store(total, target)
+    def tile(
+        out,
+        out_start,
+        out_step,
+        a,
+        a_start,
+        segments,
+        length,
+        a_step,
+        b,
+        b_start,
+        b_step,
+    ):
+        width = vectors * vector_lanes(out.dtype)
+        total = np.zeros((rows, width), out.dtype)
+        row = b_start
+        for segment in segments:
+            for place in range(length):
+                begin = a_start + segment + place * a_step
+                total += np.outer(a[begin : begin + rows], b[row : row + width])
+                row += b_step
+        for r in range(rows):
+            begin = out_start + r * out_step
+            out[begin : begin + width] += total[r]
+
+    @intrinsic
+    def in_registers(
+        typing,
+        out,
+        out_start,
+        out_step,
+        a,
+        a_start,
+        segments,
+        length,
+        a_step,
+        b,
+        b_start,
+        b_step,
+    ):
+        whole = types.intp
+        arguments = (out, whole, whole, a, whole, segments, whole, whole)
+        arguments += (b, whole, whole)
+
+        def generate(
+            context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+        ) -> Any:
+            emit = Emitter(context, builder, signature.args[0])
+            out_p, a_p, segments_p, b_p = (
+                pointer(context, builder, signature.args[i], args[i])
+                for i in (0, 3, 5, 8)
+            )
+            out_p, a_p, b_p = (
+                emit.at(out_p, args[1]),
+                emit.at(a_p, args[4]),
+                emit.at(b_p, args[9]),
+            )
+            a_step, b_step = args[7], args[10]
+
+            def segment(s: ir.Value, state: Values) -> Values:
+                offset = builder.load(emit.at(segments_p, s))
+
+                def element(_: ir.Value, state: Values) -> Values:
+                    place, row, *sums = state
+                    values = [emit.at(place, number(r)) for r in range(rows)]
+                    sums = emit.add_products(values, emit.load_row(row, vectors), sums)
+                    return [emit.at(place, a_step), emit.at(row, b_step), *sums]
+
+                state = [emit.at(a_p, offset), *state]
+                return emit.loop("element", args[6], element, state)[1:]
+
+            array = context.make_array(signature.args[5])(context, builder, args[5])
+            count = builder.extract_value(array.shape, 0)
+            zeros = [emit.constant(0)] * (rows * vectors)
+            sums = emit.loop("segment", count, segment, [b_p, *zeros])[1:]
+            for r in range(rows):
+                target = emit.at(out_p, args[2], number(r))
+                before = emit.load_row(target, vectors)
+                new = sums[r * vectors : (r + 1) * vectors]
+                emit.store_row(
+                    [builder.fadd(*pair) for pair in zip(before, new, strict=True)],
+                    target,
+                )
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    @overload(tile, strict=False)
+    def compiled(*arguments):
+        def implementation(*arguments):
+            in_registers(*arguments)
+
+        return implementation
+
+    return tile
 
 
-wide_tile = make_tile(_PLACES, 2, adding=False)
-narrow_tile = make_tile(_PLACES, 1, adding=False)
-wide_sum = make_tile(_ROWS, 2, adding=True)
-narrow_sum = make_tile(2 * _ROWS, 1, adding=True)
+wide_tile = make_product_tile(_PLACES, 2)
+narrow_tile = make_product_tile(_PLACES, 1)
+wide_sum = make_sum_tile(_ROWS, 2)
+narrow_sum = make_sum_tile(2 * _ROWS, 1)

@@ -119,9 +119,27 @@ class Emitter:
         """Compute a * b + c, rounded once where the host can."""
         return self.builder.call(self._fmuladd, [a, b, c])
 
-    def loop(
-        self, name: str, count: ir.Value, body: Any, state: list[ir.Value]
-    ) -> list[ir.Value]:
+    def load_row(self, pointer: ir.Value, vectors: int) -> Values:
+        """Load some vectors that follow each other."""
+        return [
+            self.load(self.at(pointer, number(v * self.lanes))) for v in range(vectors)
+        ]
+
+    def store_row(self, values: Values, pointer: ir.Value) -> None:
+        """Store vectors one behind the other."""
+        for v, value in enumerate(values):
+            self.store(value, self.at(pointer, number(v * self.lanes)))
+
+    def add_products(self, pointers: Values, row: Values, sums: Values) -> Values:
+        """Add each number that is pointed to, times each vector, to the sums."""
+        new = []
+        for p, pointer in enumerate(pointers):
+            value = self.spread(pointer)
+            for v, factor in enumerate(row):
+                new.append(self.multiply_add(value, factor, sums[p * len(row) + v]))
+        return new
+
+    def loop(self, name: str, count: ir.Value, body: Any, state: Values) -> Values:
         """Loop `count` times, at least once, with a state that stays in registers.
 
         ``body(i, state)`` returns the state after step i.

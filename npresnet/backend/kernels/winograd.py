@@ -260,9 +260,7 @@ def _transform_grad_weights(grad_weight, partial, first, last):
         flat = rows.reshape(-1)
         apply_g_transposed(flat, 0, 6 * K, half, 0, 6 * K, 6 * K)
         for i in range(3):
-            apply_g_transposed(
-                half, 6 * i * K, K, taps.reshape(-1), 3 * i * K, K, K
-            )
+            apply_g_transposed(half, 6 * i * K, K, taps.reshape(-1), 3 * i * K, K, K)
         for k in range(K):
             for tap in range(9):
                 grad_weight[k, c, tap // 3, tap % 3] = taps[tap, k]
@@ -390,10 +388,8 @@ def _convolve(out, x, factors, planned, first_block, end_block):
                             t,
                             planned.origin,
                             C,
-                            1,
                             factors[z],
                             k * C,
-                            2 * lanes,
                         )
                     else:
                         narrow_tile(
@@ -406,18 +402,14 @@ def _convolve(out, x, factors, planned, first_block, end_block):
                             t,
                             planned.origin,
                             C,
-                            1,
                             factors[z],
                             k * C,
-                            lanes,
                         )
         _transform_sums(out, sums, patch, half, planned, first, count)
 
 
 @kernel
-def _correlate(
-    partial, grad_output, x, planned, blocks, shares, first_unit, end_unit
-):
+def _correlate(partial, grad_output, x, planned, blocks, shares, first_unit, end_unit):
     """Sum the 36 products of the weight gradient up for some units of work.
 
     A unit is a part of the blocks of tiles, and a share of the output channels.
@@ -426,11 +418,10 @@ def _correlate(
     N, OH, OW, K = grad_output.shape
     C = x.shape[3]
     shape, block = planned.shape, planned.block
-    lanes, rows = shape.lanes, np.minimum(np.arange(height), C - 1)
-    writes = np.arange(height) * K
+    lanes = shape.lanes
     total = N * ((OH + 3) // 4) * ((OW + 3) // 4)
     patch, half = np.empty(36 * max(C, K), x.dtype), np.empty(36 * max(C, K), x.dtype)
-    values = np.empty((36, (block + 1) * C), x.dtype)
+    values = np.zeros((36, (block + 1) * C), x.dtype)  # tiles of sums read beyond C
     grads = np.empty((36, (block + 1) * K), x.dtype)
     pairs = (K // lanes + 1) // 2
     for unit in range(first_unit, end_unit):
@@ -452,11 +443,9 @@ def _correlate(
                         if wide:
                             wide_sum(
                                 out,
-                                k,
-                                writes,
+                                c * K + k,
+                                K,
                                 values[z],
-                                0,
-                                rows,
                                 c,
                                 planned.origin,
                                 count,
@@ -468,11 +457,9 @@ def _correlate(
                         else:
                             narrow_sum(
                                 out,
-                                k,
-                                writes,
+                                c * K + k,
+                                K,
                                 values[z],
-                                0,
-                                rows,
                                 c,
                                 planned.origin,
                                 count,
