@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.compile import dense
 
 
@@ -24,4 +24,4 @@ def pixels(images: NDArray[Any]) -> NDArray[Any]:
 def empty_images(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Make room for images (N, C, H, W), so laid out that `pixels` is a view."""
     N, C, H, W = shape
-    return np.empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)
+    return memory.empty((N, H, W, C), dtype).transpose(0, 3, 1, 2)

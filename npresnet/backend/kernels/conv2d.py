@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.algorithm import get_algorithm
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels import winograd
+from npresnet.backend.kernels import memory, winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.layout import (
@@ -181,7 +181,7 @@ def _convolve_taps(
     def pack() -> Array:
         depth = len(rows.taps) * len(columns.taps) * (x.shape[1] // groups)
         vectors = -(-(K // groups) // lanes)
-        packed = np.zeros((groups, vectors * lanes * depth), x.dtype)
+        packed = memory.empty((groups, vectors * lanes * depth), x.dtype)
         units = groups * -(-vectors // 2)
         share_out(_pack, units, packed, dense(weight), *taps, lanes, backward)
         return packed
@@ -210,6 +210,8 @@ def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
         width = min(2, vectors - 2 * pair) * lanes
         begin = 2 * pair * lanes
         rows = packed[g, begin * depth : (begin + width) * depth]
+        if begin + width > outs:
+            rows[:] = 0
         for m in range(min(width, outs - begin)):
             for c in range(ins):
                 if backward:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.algorithm import get_algorithm
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels import winograd
+from npresnet.backend.kernels import memory, winograd
 from npresnet.backend.kernels.channels_last import pixels
 from npresnet.backend.kernels.compile import kernel
 from npresnet.backend.kernels.layout import (
@@ -58,7 +58,8 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     planned = _plan(geometry, N, C, K, x.dtype)
     lanes = planned.shape.lanes
     width = -(-(K // G) // lanes) * lanes
-    partial = np.zeros((planned.parts, G, len(planned.rows), width), x.dtype)
+    shape = planned.parts, G, len(planned.rows), width
+    partial = memory.empty(shape, x.dtype)
     units = planned.parts * planned.shares
     share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)
@@ -183,6 +184,7 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
                                 out,
                                 out_start,
                                 padded,
+                                block > 0,
                                 a,
                                 read,
                                 starts,
@@ -197,6 +199,7 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
                                 out,
                                 out_start,
                                 padded,
+                                block > 0,
                                 a,
                                 read,
                                 starts,

@@ -147,20 +147,21 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
     """Make a tile that adds products of columns of `a` with rows of `b` up.
 
-    Called as ``tile(out, out_start, out_step, a, a_start, segments, length, a_step, b,
-    b_start, b_step)`` with flat arrays; for r < `rows`, and for the lanes of some
-    vectors::
+    Called as ``tile(out, out_start, out_step, adds, a, a_start, segments, length,
+    a_step, b, b_start, b_step)`` with flat arrays; for r < `rows`, and for the lanes of
+    some vectors::
 
-        out[out_start + r*out_step + lanes] += sum over segments s and l < length of
+        out[out_start + r*out_step + lanes] = sum over segments s and l < length of
             a[a_start + segments[s] + l*a_step + r] * b[b_start + row*b_step + lanes]
 
-    where row = s*length + l.
+    where row = s*length + l, or adds that if `adds` is true.
     """
 
     def tile(
         out,
         out_start,
         out_step,
+        adds,
         a,
         a_start,
         segments,
@@ -180,7 +181,8 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
                 row += b_step
         for r in range(rows):
             begin = out_start + r * out_step
-            out[begin : begin + width] += total[r]
+            before = out[begin : begin + width] if adds else 0
+            out[begin : begin + width] = before + total[r]
 
     @intrinsic
     def in_registers(
@@ -188,6 +190,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
         out,
         out_start,
         out_step,
+        adds,
         a,
         a_start,
         segments,
@@ -198,7 +201,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
         b_step,
     ):
         whole = types.intp
-        arguments = (out, whole, whole, a, whole, segments, whole, whole)
+        arguments = (out, whole, whole, types.boolean, a, whole, segments, whole, whole)
         arguments += (b, whole, whole)
 
         def generate(
@@ -207,14 +210,14 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
             emit = Emitter(context, builder, signature.args[0])
             out_p, a_p, segments_p, b_p = (
                 pointer(context, builder, signature.args[i], args[i])
-                for i in (0, 3, 5, 8)
+                for i in (0, 4, 6, 9)
             )
             out_p, a_p, b_p = (
                 emit.at(out_p, args[1]),
-                emit.at(a_p, args[4]),
-                emit.at(b_p, args[9]),
+                emit.at(a_p, args[5]),
+                emit.at(b_p, args[10]),
             )
-            a_step, b_step = args[7], args[10]
+            a_step, b_step = args[8], args[11]
 
             def segment(s: ir.Value, state: Values) -> Values:
                 offset = builder.load(emit.at(segments_p, s))
@@ -226,20 +229,18 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
                     return [emit.at(place, a_step), emit.at(row, b_step), *sums]
 
                 state = [emit.at(a_p, offset), *state]
-                return emit.loop("element", args[6], element, state)[1:]
+                return emit.loop("element", args[7], element, state)[1:]
 
-            array = context.make_array(signature.args[5])(context, builder, args[5])
+            array = context.make_array(signature.args[6])(context, builder, args[6])
             count = builder.extract_value(array.shape, 0)
             zeros = [emit.constant(0)] * (rows * vectors)
             sums = emit.loop("segment", count, segment, [b_p, *zeros])[1:]
             for r in range(rows):
                 target = emit.at(out_p, args[2], number(r))
-                before = emit.load_row(target, vectors)
-                new = sums[r * vectors : (r + 1) * vectors]
-                emit.store_row(
-                    [builder.fadd(*pair) for pair in zip(before, new, strict=True)],
-                    target,
-                )
+                for v, before in enumerate(emit.load_row(target, vectors)):
+                    start = builder.select(args[3], before, emit.constant(0))
+                    new = builder.fadd(start, sums[r * vectors + v])
+                    emit.store(new, emit.at(target, number(v * emit.lanes)))
             return context.get_dummy_value()
 
         return types.void(*arguments), generate

@@ -17,12 +17,14 @@ Lavin and Gray, arXiv 1509.09308, section 4; A, B and G are those of its section
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.geometry import Geometry
+from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.layout import Table
@@ -41,15 +43,19 @@ from npresnet.backend.threads import share_out
 Array = NDArray[np.floating[Any]]
 
 # Fewest channels, in and out, and fewest tiles for which it pays.
-_LEAST_CHANNELS = 32
+_LEAST_CHANNELS = 16
 _LEAST_TILES = 24
 _PLACES = 36  # 6x6
-# Bytes that the transformed pixels of a block of tiles may take.
-_BLOCK_BYTES = 512 * 1024
-# Into how many parts of the batch, and shares of the output channels, the weight
-# gradient is cut: fixed numbers, whatever the number of threads.
+# Where the 36 matrices of weights outgrow the caches, each is read once, for all tiles
+# at a time; else a block of tiles goes through all steps while it is in the cache.
 _MANY_WEIGHTS = 1 << 15
-_FEW_PARTS_AND_SHARES, _PARTS_AND_SHARES = (1, 4), (4, 1)
+# Bytes of transformed pixels: of a block, by the square root of the bytes of weights
+# that are read for it, and of all tiles that are computed at a time.
+_LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT = 1 << 17, 340
+_MOST_BYTES = 1 << 24
+# Into how many parts of the batch the weight gradient is cut: a fixed number, whatever
+# the number of threads.
+_PARTS = 4
 
 
 def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
@@ -89,7 +95,11 @@ class _Plan(NamedTuple):
     shape: TileShape
     size: tuple[int, int]  # of the output, in pixels
     padding: tuple[int, int]
-    block: int  # tiles of a block
+    tiles: int  # in all
+    block: int  # tiles that go through a step together
+    # From one tile's channels to the next one's, coming in and going out.
+    in_pitch: int
+    out_pitch: int
     reads: Table
     writes: Table
     origin: Table  # the one segment of a product of matrices
@@ -97,23 +107,39 @@ class _Plan(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def _plan(
-    size: tuple[int, int],
-    padding: tuple[int, int],
-    images: int,
-    C: int,
-    K: int,
+    size: tuple[int, int], padding: tuple[int, int], images: int, C: int, K: int
 ) -> _Plan:
     shape = tile_shape(np.dtype(np.float32))
     tiles = images * _tiles(size)
-    most = _BLOCK_BYTES // (_PLACES * max(C, K) * 4)
-    block = max(most // shape.places, 2) * shape.places
-    blocks = -(-tiles // block)
-    block = -(-tiles // blocks)  # all of one size
-    block = _round_up(block, shape.places)
+    tile_bytes = _PLACES * max(C, K) * 4
+    if K * C >= _MANY_WEIGHTS:
+        block = _MOST_BYTES // tile_bytes
+    else:
+        root = math.isqrt(_PLACES * C * K * 4)
+        block = max(_LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT * root) // tile_bytes
+    blocks = -(-tiles // _round_up(block, shape.places))
+    block = _round_up(-(-tiles // blocks), shape.places)  # all of one size
+    pitches = _pitch(C, shape.lanes), _pitch(K, shape.lanes)
     places = np.arange(block, dtype=np.int64)
     return _Plan(
-        shape, size, padding, block, places * C, places * K, np.zeros(1, np.int64)
+        shape,
+        size,
+        padding,
+        tiles,
+        block,
+        *pitches,
+        places * pitches[0],
+        places * pitches[1],
+        np.zeros(1, np.int64),
     )
+
+
+def _pitch(channels: int, lanes: int) -> int:
+    """Keep rows from lying at a large power of two from each other.
+
+    They would share the same few places of the cache.
+    """
+    return channels if channels % 128 else channels + lanes
 
 
 def _multiply_pixels(
@@ -128,19 +154,28 @@ def _multiply_pixels(
     N, C = x.shape[:2]
     K = weight.shape[1 if turned else 0]
     planned = _plan(size, padding, N, C, K)
+    lanes = planned.shape.lanes
 
     def transform() -> Array:
-        factors = np.empty((_PLACES, K * C), x.dtype)
-        vectors = K // planned.shape.lanes
-        share_out(
-            _transform_weights, vectors, factors, dense(weight), planned.shape, turned
-        )
+        factors = memory.empty((_PLACES, K * C), x.dtype)
+        share_out(_transform_weights, K // lanes, factors, dense(weight), lanes, turned)
         return factors
 
     factors = prepared(weight, f"winograd, {turned=}", transform)
     out = empty_images((N, K, *size), x.dtype)
-    blocks = -(-N * _tiles(size) // planned.block)
-    share_out(_convolve, blocks, pixels(out), pixels(x), factors, planned)
+    x, y = pixels(x), pixels(out)
+    blocks = -(-planned.tiles // planned.block)
+    if K * C < _MANY_WEIGHTS:
+        share_out(_convolve, blocks, y, x, factors, planned)
+        return out
+    values = memory.empty((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
+    sums = memory.empty((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
+    units = _PLACES * -(-K // (2 * lanes))
+    for first in range(0, planned.tiles, planned.block):
+        count = min(planned.block, planned.tiles - first)
+        share_out(_transform_pixels, count, values, x, planned, first)
+        share_out(_multiply, units, sums, values, factors, planned, C, K, count)
+        share_out(_transform_sums, count, y, sums, planned, first)
     return out
 
 
@@ -148,22 +183,33 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     """See `reference.conv2d_grad_weight`; for what `suits` only."""
     N, K = grad_output.shape[:2]
     C = x.shape[1]
-    many = K * C >= _MANY_WEIGHTS
-    parts, shares = _FEW_PARTS_AND_SHARES if many else _PARTS_AND_SHARES
     planned = _plan(geometry.output_size, geometry.padding, N, C, K)
-    blocks = -(-N * _tiles(geometry.output_size) // planned.block)
-    parts = min(blocks, parts)
-    height = _round_up(C, 2 * planned.shape.rows)
-    partial = np.zeros((parts, _PLACES, height, K), x.dtype)
-    arguments = (pixels(grad_output), pixels(x), planned, blocks, shares)
-    share_out(_correlate, parts * shares, partial, *arguments)
+    blocks = -(-planned.tiles // planned.block)
+    x, grad = pixels(x), pixels(grad_output)
+    if K * C < _MANY_WEIGHTS:
+        parts = min(blocks, _PARTS)
+        partial = memory.empty((parts, _PLACES, C, K), x.dtype)
+        share_out(_correlate, parts, partial, grad, x, planned, blocks)
+    else:
+        partial = memory.empty((1, _PLACES, C, K), x.dtype)
+        values = memory.empty((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
+        grads = memory.empty((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
+        units = _PLACES * -(-K // (2 * planned.shape.lanes))
+        for first in range(0, planned.tiles, planned.block):
+            count = min(planned.block, planned.tiles - first)
+            share_out(_transform_pixels, count, values, x, planned, first)
+            share_out(_transform_grads, count, grads, grad, planned, first)
+            adds = first > 0
+            arguments = (partial[0], adds, grads, values, planned, count)
+            share_out(_add_products, units, *arguments)
     grad_weight = np.empty((K, C, 3, 3), x.dtype)
-    share_out(_transform_grad_weights, C, grad_weight, partial)
+    some = planned.shape.lanes
+    share_out(_transform_grad_weights, -(-C // some), grad_weight, partial, some)
     return grad_weight
 
 
 def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+    return max(-(-number // multiple), 1) * multiple
 
 
 def _tiles(size: tuple[int, int]) -> int:
@@ -208,62 +254,67 @@ apply_g_transposed = constant_product(_G_TRANSPOSED)
 
 
 @kernel
-def _transform_weights(factors, weight, shape, turned, first, last):
-    """Compute G w G^T for some vectors of output channels, packed for tiles.
+def _transform_weights(factors, weight, lanes, turned, first, last):
+    """Compute G w G^T for some pairs of vectors of output channels.
 
-    Vectors come in pairs, as tiles take them; the last may be a single one.
+    ``factors[z]`` has, pair after pair (the last may be a single vector), a row of
+    these channels for every input channel, as tiles take them.
     """
     K, C = weight.shape[:2]
     if turned:
         K, C = C, K
-    lanes = shape.lanes
-    vectors = K // lanes
-    size = C * lanes
-    rows = np.empty(9 * size, weight.dtype)
-    half = np.empty(18 * size, weight.dtype)
-    whole = np.empty(36 * size, weight.dtype)
-    for vector in range(first, last):
-        for m in range(lanes):
-            k = vector * lanes + m
+    flat, step = factors.reshape(-1), factors.shape[1]
+    rows = np.empty(9 * C * 2 * lanes, weight.dtype)
+    half = np.empty(18 * C * 2 * lanes, weight.dtype)
+    for pair in range(first, last):
+        begin = 2 * pair * lanes
+        width = min(2 * lanes, K - begin)
+        size = C * width
+        if turned:
+            # The last tap first is the kernel turned by 180 degrees.
             for c in range(C):
-                taps = weight[c, k] if turned else weight[k, c]
-                for tap in range(9):
-                    # The last tap first is the kernel turned by 180 degrees.
-                    row = 8 - tap if turned else tap
-                    rows[row * size + c * lanes + m] = taps[tap // 3, tap % 3]
-        for j in range(3):
-            apply_g(rows, j * size, 3 * size, half, j * size, 3 * size, size)
+                for m in range(width):
+                    taps = weight[c, begin + m]
+                    for tap in range(9):
+                        value = taps[tap // 3, tap % 3]
+                        rows[(8 - tap) * size + c * width + m] = value
+        else:
+            for m in range(width):
+                for c in range(C):
+                    taps = weight[begin + m, c]
+                    for tap in range(9):
+                        value = taps[tap // 3, tap % 3]
+                        rows[tap * size + c * width + m] = value
+        apply_g(rows, 0, 3 * size, half, 0, 3 * size, 3 * size)
         for i in range(6):
-            apply_g(half, 3 * i * size, size, whole, 6 * i * size, size, size)
-        pair = vector // 2
-        width = min(2, vectors - 2 * pair) * lanes
-        begin = 2 * pair * size + vector % 2 * lanes
-        for z in range(36):
-            source = whole[z * size : (z + 1) * size]
-            for c in range(C):
-                target = factors[z, begin + c * width : begin + c * width + lanes]
-                for m in range(lanes):
-                    target[m] = source[c * lanes + m]
+            place = 6 * i * step + begin * C
+            apply_g(half, 3 * i * size, size, flat, place, step, size)
 
 
 @kernel
-def _transform_grad_weights(grad_weight, partial, first, last):
-    """Add the parts up, and compute G^T u G, for input channels first ... last-1."""
-    parts, places, _, K = partial.shape
+def _transform_grad_weights(grad_weight, partial, some, first, last):
+    """Add the parts up, and compute G^T u G, for `some` input channels at a time."""
+    parts, places, C, K = partial.shape
     rows = np.empty((places, K), partial.dtype)
     half = np.empty(18 * K, partial.dtype)
-    taps = np.empty((9, K), partial.dtype)
-    for c in range(first, last):
-        rows[:] = partial[0, :, c]
-        for part in range(1, parts):
-            rows += partial[part, :, c]
-        flat = rows.reshape(-1)
-        apply_g_transposed(flat, 0, 6 * K, half, 0, 6 * K, 6 * K)
-        for i in range(3):
-            apply_g_transposed(half, 6 * i * K, K, taps.reshape(-1), 3 * i * K, K, K)
+    taps = np.empty((some, 9, K), partial.dtype)
+    flat, taps_flat = rows.reshape(-1), taps.reshape(-1)
+    for unit in range(first, last):
+        begin, end = unit * some, min((unit + 1) * some, C)
+        for c in range(begin, end):
+            rows[:] = partial[0, :, c]
+            for part in range(1, parts):
+                rows += partial[part, :, c]
+            apply_g_transposed(flat, 0, 6 * K, half, 0, 6 * K, 6 * K)
+            for i in range(3):
+                place = ((c - begin) * 9 + 3 * i) * K
+                apply_g_transposed(half, 6 * i * K, K, taps_flat, place, K, K)
+        # Piece after piece of the result, which has input channels side by side.
         for k in range(K):
-            for tap in range(9):
-                grad_weight[k, c, tap // 3, tap % 3] = taps[tap, k]
+            for c in range(begin, end):
+                for tap in range(9):
+                    value = taps[c - begin, tap, k]
+                    grad_weight[k, c, tap // 3, tap % 3] = value
 
 
 # ------------------------------------------------------------------ kernels
@@ -278,14 +329,17 @@ def _place(tile, size):
 
 
 @kernel
-def _transform_pixels(values, x, patch, half, planned, first, count):
-    """Compute B^T patch B of the 6x6 pixels around each tile: (36, tiles, C)."""
+def _transform_pixels(values, x, planned, origin, first, last):
+    """Compute B^T patch B of the 6x6 pixels around tiles origin + first ... last-1.
+
+    Row `first` of each of the 36 matrices belongs to the first of them.
+    """
     _, H, W, C = x.shape
-    step = values.shape[1]
-    flat = values.reshape(-1)
-    pixel = x.reshape(-1)
-    for t in range(count):
-        n, top, left = _place(first + t, planned.size)
+    patch, half = np.empty(36 * C, x.dtype), np.empty(36 * C, x.dtype)
+    step, pitch = values[0].size, values.shape[2]
+    flat, pixel = values.reshape(-1), x.reshape(-1)
+    for t in range(first, last):
+        n, top, left = _place(origin + t, planned.size)
         top, left = top - planned.padding[0], left - planned.padding[1]
         if top >= 0 and left >= 0 and top + 6 <= H and left + 6 <= W:
             start = ((n * H + top) * W + left) * C
@@ -294,18 +348,18 @@ def _transform_pixels(values, x, patch, half, planned, first, count):
             _cut_out(patch, x[n], top, left, 6)
             apply_b(patch, 0, 6 * C, half, 0, 6 * C, 6 * C)
         for i in range(6):
-            apply_b(half, 6 * i * C, C, flat, 6 * i * step + t * C, step, C)
+            apply_b(half, 6 * i * C, C, flat, 6 * i * step + t * pitch, step, C)
 
 
 @kernel
-def _transform_grads(values, grad, patch, half, planned, first, count):
-    """Compute A grad A^T of each tile's 4x4 gradients: (36, tiles, K)."""
+def _transform_grads(values, grad, planned, origin, first, last):
+    """Compute A grad A^T of the 4x4 gradients of tiles origin + first ... last-1."""
     _, H, W, K = grad.shape
-    step = values.shape[1]
-    flat = values.reshape(-1)
-    pixel = grad.reshape(-1)
-    for t in range(count):
-        n, top, left = _place(first + t, planned.size)
+    patch, half = np.empty(16 * K, grad.dtype), np.empty(24 * K, grad.dtype)
+    step, pitch = values[0].size, values.shape[2]
+    flat, pixel = values.reshape(-1), grad.reshape(-1)
+    for t in range(first, last):
+        n, top, left = _place(origin + t, planned.size)
         if top + 4 <= H and left + 4 <= W:
             start = ((n * H + top) * W + left) * K
             apply_a_transposed(pixel, start, W * K, half, 0, 4 * K, 4 * K)
@@ -313,8 +367,31 @@ def _transform_grads(values, grad, patch, half, planned, first, count):
             _cut_out(patch, grad[n], top, left, 4)
             apply_a_transposed(patch, 0, 4 * K, half, 0, 4 * K, 4 * K)
         for i in range(6):
-            begin = 6 * i * step + t * K
+            begin = 6 * i * step + t * pitch
             apply_a_transposed(half, 4 * i * K, K, flat, begin, step, K)
+
+
+@kernel
+def _transform_sums(out, sums, planned, origin, first, last):
+    """Compute A^T sum A, the 4x4 pixels of tiles origin + first ... last-1."""
+    _, H, W, K = out.shape
+    patch, half = np.empty(4 * K, out.dtype), np.empty(24 * K, out.dtype)
+    step, pitch = sums[0].size, sums.shape[2]
+    flat, pixel = sums.reshape(-1), out.reshape(-1)
+    for t in range(first, last):
+        n, top, left = _place(origin + t, planned.size)
+        for j in range(6):
+            apply_a(flat, j * step + t * pitch, 6 * step, half, j * K, 6 * K, K)
+        for i in range(min(4, H - top)):
+            if left + 4 <= W:
+                start = ((n * H + top + i) * W + left) * K
+                apply_a(half, 6 * i * K, K, pixel, start, K, K)
+            else:
+                apply_a(half, 6 * i * K, K, patch, 0, K, K)
+                for j in range(W - left):
+                    row = out[n, top + i, left + j]
+                    for k in range(K):
+                        row[k] = patch[j * K + k]
 
 
 @kernel
@@ -333,138 +410,123 @@ def _cut_out(patch, image, top, left, side):
 
 
 @kernel
-def _transform_sums(out, sums, patch, half, planned, first, count):
-    """Compute A^T sum A of each tile's 36 sums, its 4x4 pixels."""
-    _, H, W, K = out.shape
-    step = sums.shape[1]
-    flat = sums.reshape(-1)
-    pixel = out.reshape(-1)
-    for t in range(count):
-        n, top, left = _place(first + t, planned.size)
-        for j in range(6):
-            apply_a(flat, j * step + t * K, 6 * step, half, j * K, 6 * K, K)
-        if top + 4 <= H and left + 4 <= W:
-            for i in range(4):
-                start = ((n * H + top + i) * W + left) * K
-                apply_a(half, 6 * i * K, K, pixel, start, K, K)
-        else:
-            for i in range(min(4, H - top)):
-                apply_a(half, 6 * i * K, K, patch, 0, K, K)
-                for j in range(min(4, W - left)):
-                    row = out[n, top + i, left + j]
-                    for k in range(K):
-                        row[k] = patch[j * K + k]
+def _multiply(sums, values, factors, planned, C, K, count, first, last):
+    """Multiply `count` rows of pixels with weights, for units first ... last-1.
+
+    A unit is one of the 36 products, and two vectors of output channels.
+    """
+    shape = planned.shape
+    width = 2 * shape.lanes
+    pairs = (K + width - 1) // width
+    for unit in range(first, last):
+        z, k = unit // pairs, unit % pairs * width
+        target, source, weights = sums[z].reshape(-1), values[z].reshape(-1), factors[z]
+        for t in range(0, count, shape.places):
+            if k + shape.lanes < K:
+                wide_tile(
+                    target,
+                    k,
+                    planned.writes,
+                    source,
+                    0,
+                    planned.reads,
+                    t,
+                    planned.origin,
+                    C,
+                    weights,
+                    k * C,
+                )
+            else:
+                narrow_tile(
+                    target,
+                    k,
+                    planned.writes,
+                    source,
+                    0,
+                    planned.reads,
+                    t,
+                    planned.origin,
+                    C,
+                    weights,
+                    k * C,
+                )
+
+
+@kernel
+def _add_products(total, adds, grads, values, planned, count, first, last):
+    """Add products over `count` tiles to total (36, C, K), for some units.
+
+    A unit is one of the 36 products, and two vectors of output channels.
+    """
+    _, C, K = total.shape
+    shape = planned.shape
+    width = 2 * shape.lanes
+    pairs = (K + width - 1) // width
+    for unit in range(first, last):
+        z, k = unit // pairs, unit % pairs * width
+        out, a, b = total[z].reshape(-1), values[z].reshape(-1), grads[z].reshape(-1)
+        wide = k + shape.lanes < K
+        for c in range(0, C, shape.rows if wide else 2 * shape.rows):
+            if wide:
+                wide_sum(
+                    out,
+                    c * K + k,
+                    K,
+                    adds,
+                    a,
+                    c,
+                    planned.origin,
+                    count,
+                    planned.in_pitch,
+                    b,
+                    k,
+                    planned.out_pitch,
+                )
+            else:
+                narrow_sum(
+                    out,
+                    c * K + k,
+                    K,
+                    adds,
+                    a,
+                    c,
+                    planned.origin,
+                    count,
+                    planned.in_pitch,
+                    b,
+                    k,
+                    planned.out_pitch,
+                )
 
 
 @kernel
 def _convolve(out, x, factors, planned, first_block, end_block):
     """Compute blocks of tiles first_block ... end_block-1 of the output."""
-    N, OH, OW, K = out.shape
-    C = x.shape[3]
-    shape, block = planned.shape, planned.block
-    total = N * ((OH + 3) // 4) * ((OW + 3) // 4)
-    patch, half = np.empty(36 * C, x.dtype), np.empty(36 * max(C, K), x.dtype)
-    # One row more than needed: the 36 matrices should not lie at a power of two from
-    # each other, because then they would share the same few places of the cache.
-    values = np.zeros((36, (block + 1) * C), x.dtype)
-    sums = np.empty((36, (block + 1) * K), x.dtype)
-    lanes = shape.lanes
+    C, K, block = x.shape[3], out.shape[3], planned.block
+    units = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
+    values = np.empty((36, block + 1, planned.in_pitch), x.dtype)
+    sums = np.empty((36, block + 1, planned.out_pitch), x.dtype)
     for number in range(first_block, end_block):
         first = number * block
-        count = min(block, total - first)
-        _transform_pixels(values, x, patch, half, planned, first, count)
-        for z in range(36):
-            for k in range(0, K, 2 * lanes):
-                wide = k + lanes < K
-                for t in range(0, count, shape.places):
-                    if wide:
-                        wide_tile(
-                            sums[z],
-                            k,
-                            planned.writes,
-                            values[z],
-                            0,
-                            planned.reads,
-                            t,
-                            planned.origin,
-                            C,
-                            factors[z],
-                            k * C,
-                        )
-                    else:
-                        narrow_tile(
-                            sums[z],
-                            k,
-                            planned.writes,
-                            values[z],
-                            0,
-                            planned.reads,
-                            t,
-                            planned.origin,
-                            C,
-                            factors[z],
-                            k * C,
-                        )
-        _transform_sums(out, sums, patch, half, planned, first, count)
+        count = min(block, planned.tiles - first)
+        _transform_pixels(values, x, planned, first, 0, count)
+        _multiply(sums, values, factors, planned, C, K, count, 0, units)
+        _transform_sums(out, sums, planned, first, 0, count)
 
 
 @kernel
-def _correlate(partial, grad_output, x, planned, blocks, shares, first_unit, end_unit):
-    """Sum the 36 products of the weight gradient up for some units of work.
-
-    A unit is a part of the blocks of tiles, and a share of the output channels.
-    """
-    parts, _, height, _ = partial.shape
-    N, OH, OW, K = grad_output.shape
-    C = x.shape[3]
-    shape, block = planned.shape, planned.block
-    lanes = shape.lanes
-    total = N * ((OH + 3) // 4) * ((OW + 3) // 4)
-    patch, half = np.empty(36 * max(C, K), x.dtype), np.empty(36 * max(C, K), x.dtype)
-    values = np.zeros((36, (block + 1) * C), x.dtype)  # tiles of sums read beyond C
-    grads = np.empty((36, (block + 1) * K), x.dtype)
-    pairs = (K // lanes + 1) // 2
-    for unit in range(first_unit, end_unit):
-        part, share = unit // shares, unit % shares
+def _correlate(partial, grad_output, x, planned, blocks, first_part, end_part):
+    """Sum the 36 products of the weight gradient up for some parts of the blocks."""
+    parts, K, block = len(partial), grad_output.shape[3], planned.block
+    units = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
+    values = np.empty((36, block + 1, planned.in_pitch), x.dtype)
+    grads = np.empty((36, block + 1, planned.out_pitch), x.dtype)
+    for part in range(first_part, end_part):
         for number in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = number * block
-            count = min(block, total - first)
-            _transform_pixels(values, x, patch, half, planned, first, count)
-            _transform_grads(grads, grad_output, patch, half, planned, first, count)
-            for z in range(36):
-                out = partial[part, z].reshape(-1)
-                for pair in range(
-                    share * pairs // shares, (share + 1) * pairs // shares
-                ):
-                    k = 2 * pair * lanes
-                    wide = k + lanes < K
-                    tile_rows = shape.rows if wide else 2 * shape.rows
-                    for c in range(0, height, tile_rows):
-                        if wide:
-                            wide_sum(
-                                out,
-                                c * K + k,
-                                K,
-                                values[z],
-                                c,
-                                planned.origin,
-                                count,
-                                C,
-                                grads[z],
-                                k,
-                                K,
-                            )
-                        else:
-                            narrow_sum(
-                                out,
-                                c * K + k,
-                                K,
-                                values[z],
-                                c,
-                                planned.origin,
-                                count,
-                                C,
-                                grads[z],
-                                k,
-                                K,
-                            )
+            count = min(block, planned.tiles - first)
+            _transform_pixels(values, x, planned, first, 0, count)
+            _transform_grads(grads, grad_output, planned, first, 0, count)
+            adds = number > part * blocks // parts
+            total = partial[part]
+            _add_products(total, adds, grads, values, planned, count, 0, units)
