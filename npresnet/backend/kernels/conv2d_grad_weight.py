@@ -47,6 +47,7 @@ _MANY_WEIGHTS = 1 << 17
 _FEW_PARTS_AND_SHARES, _PARTS_AND_SHARES = (2, 4), (16, 1)
 # Places of a block: what tiles read again and again stays in the first-level cache.
 _MOST_PLACES = 256
+_MOST_BYTES = 1 << 20
 
 
 def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Array:
@@ -63,7 +64,8 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     units = planned.parts * planned.shares
     share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)
-    share_out(_collect, K, grad_weight, partial, planned.used, planned.run)
+    arguments = (partial, planned.used, planned.run, lanes)
+    share_out(_collect, G * width // lanes, grad_weight, *arguments)
     return grad_weight
 
 
@@ -97,6 +99,7 @@ def _plan(
         *axes,
         -(-images // parts),
         C * dtype.itemsize,
+        most_bytes=_MOST_BYTES,
         most_places=_MOST_PLACES,
         in_memory=C // G % (2 * shape.rows) == 0,
     )
@@ -227,19 +230,22 @@ def _pack(rows, grad_output, k, channels, width, first, last, top, bottom):
 
 
 @kernel
-def _collect(grad_weight, partial, used, run, first, last):
-    """Add the parts up, in order, for output channels first ... last-1."""
-    parts, groups = partial.shape[:2]
+def _collect(grad_weight, partial, used, run, lanes, first, last):
+    """Add the parts up, in order, for some vectors of output channels."""
+    parts, groups, _, width = partial.shape
     K, C, KH, KW = grad_weight.shape
-    KG = K // groups
-    for k in range(first, last):
-        g, column = k // KG, k % KG
-        for c in range(C):
-            for i in range(KH):
-                for j in range(KW):
+    KG, vectors = K // groups, width // lanes
+    total = np.empty(lanes, partial.dtype)
+    for unit in range(first, last):
+        g, begin = unit // vectors, unit % vectors * lanes
+        channels = min(lanes, KG - begin)
+        for i in range(KH):
+            for j in range(KW):
+                for c in range(C):
                     weight = (i * KW + j) * C + c
                     row = weight // used * run + weight % used
-                    total = partial[0, g, row, column]
+                    total[:] = partial[0, g, row, begin : begin + lanes]
                     for part in range(1, parts):
-                        total += partial[part, g, row, column]
-                    grad_weight[k, c, i, j] = total
+                        total += partial[part, g, row, begin : begin + lanes]
+                    for m in range(channels):
+                        grad_weight[g * KG + begin + m, c, i, j] = total[m]

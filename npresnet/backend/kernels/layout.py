@@ -126,6 +126,7 @@ def plan(
     images: int,
     pixel_bytes: int,
     *,
+    most_bytes: int = STRIP_BYTES,
     most_places: int | None = None,
     in_memory: bool = True,
 ) -> Blocks:
@@ -138,7 +139,7 @@ def plan(
         width = columns.length
     else:
         width = (columns.count - 1) * columns.step + columns.reach
-    most_rows = STRIP_BYTES // (width * pixel_bytes)
+    most_rows = most_bytes // (width * pixel_bytes)
     band_rows = (most_rows - rows.reach) // rows.step + 1
     if most_places is not None:
         band_rows = min(band_rows, most_places // columns.count)
