@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 # More pieces than threads, so that a thread that is held up leaves work to others.
-_PIECES_PER_THREAD = 4
+_PIECES_PER_THREAD = 2
+# How often a thread looks before it does something else: a worker, waiting for more,
+# for longer than the pauses between the kernels of a network; a caller, waiting for a
+# worker that may have lost its processor, for some microseconds.
+_LONG, _SHORT = 1 << 20, 1 << 17
 
 
 def available_threads() -> int:
@@ -25,29 +29,77 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-class _Pool:
-    """Threads that wait for work; started when first needed."""
+class _Worker:
+    """A thread that does what it is given, and waits for more.
+
+    Numbers tell how far it is: which job was given to it last, which it has taken up,
+    and which it has finished. It watches the first; only after a while does it sleep.
+    """
+
+    _GIVEN, _TAKEN, _FINISHED, _ASLEEP = 0, 8, 16, 24  # on cache lines of their own
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._workers: list[threading.Thread] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        import numpy as np
 
-    def submit(self, job: Callable[[], None], copies: int) -> None:
-        """Have `job` called by `copies` threads."""
-        with self._lock:
-            while len(self._workers) < copies:
-                worker = threading.Thread(
-                    target=self._serve, daemon=True, name="npresnet-worker"
-                )
-                self._workers.append(worker)
-                worker.start()
-        for _ in range(copies):
-            self._jobs.put(job)
+        from npresnet.backend.kernels import spin
+
+        self._spin = spin
+        self._state = np.zeros(32, np.int64)
+        self._job: Callable[[], None] = _do_nothing
+        self._jobs = 0
+        self._alarm = threading.Semaphore(0)
+        threading.Thread(
+            target=self._serve, daemon=True, name="npresnet-worker"
+        ).start()
+
+    def give(self, job: Callable[[], None]) -> None:
+        """Have `job` called, which must not raise; `finish` comes before the next."""
+        self._job = job
+        self._jobs += 1
+        # Wait a moment for the answer, so that the worker finds Python's lock free: to
+        # be woken up takes longer. One that sleeps says so before it looks once more.
+        places = self._TAKEN, self._ASLEEP
+        self._spin.announce(self._state, self._GIVEN, self._jobs, *places, _SHORT)
+        if self._state[self._ASLEEP]:
+            self._alarm.release()
+
+    def finish(self) -> None:
+        """Wait until the job is done."""
+        while not self._spin.reaches(self._state, self._FINISHED, self._jobs, _SHORT):
+            time.sleep(0)
 
     def _serve(self) -> None:
+        state, spin = self._state, self._spin
+        job = 1
         while True:
-            self._jobs.get()()
+            if spin.reaches(state, self._GIVEN, job, _LONG):
+                state[self._TAKEN] = job
+                self._job()
+                spin.post(state, self._FINISHED, job)
+                job += 1
+                continue
+            spin.post(state, self._ASLEEP, 1)
+            if not spin.reaches(state, self._GIVEN, job, 1):
+                self._alarm.acquire()
+            spin.post(state, self._ASLEEP, 0)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+class _Pool:
+    """Workers, started when first needed; one call shares work out at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._workers: list[_Worker] = []
+
+    def workers(self, count: int) -> list[_Worker]:
+        """Return so many workers."""
+        while len(self._workers) < count:
+            self._workers.append(_Worker())
+        return self._workers[:count]
 
 
 _threads: int | None = None
@@ -131,28 +183,23 @@ def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None
         kernel(*arguments, 0, blocks)
         return
 
-    helpers = min(threads, pieces) - 1
     tickets: Iterator[int] = itertools.count()
-    finished: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    errors: list[BaseException] = []
 
     def work() -> None:
-        while (piece := next(tickets)) < pieces:
-            first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
-            kernel(*arguments, first, last)
-
-    def help_out() -> None:
         try:
-            work()
+            while (piece := next(tickets)) < pieces:
+                first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
+                kernel(*arguments, first, last)
         except BaseException as error:
-            finished.put(error)
-        else:
-            finished.put(None)
+            errors.append(error)
 
-    _pool.submit(help_out, helpers)
-    try:
+    with _pool.lock:
+        workers = _pool.workers(min(threads, pieces) - 1)
+        for worker in workers:
+            worker.give(work)
         work()
-    finally:
-        errors = [finished.get() for _ in range(helpers)]
-    for error in errors:
-        if error is not None:
-            raise error
+        for worker in workers:
+            worker.finish()
+    if errors:
+        raise errors[0]

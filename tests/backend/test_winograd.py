@@ -47,8 +47,8 @@ def assert_within_limit(cases):
 
 @given(
     st.integers(1, 5),
-    st.integers(32, 70),
-    st.integers(32, 70),
+    st.integers(1, 5).map(lambda vectors: 16 * vectors),
+    st.integers(1, 5).map(lambda vectors: 16 * vectors),
     st.tuples(st.integers(5, 23), st.integers(5, 23)),
     st.integers(0, 2),
     st.integers(0, 2**32 - 1),
@@ -76,7 +76,8 @@ def test_it_is_taken_only_where_it_applies_and_pays():
         ((8, 8), (3, 1, 1, 1, 2), 64, np.float32),  # grouped
         ((8, 8), (1, 1, 0), 64, np.float32),
         ((8, 8), ((3, 1), 1, 0), 64, np.float32),
-        ((8, 8), (3, 1, 1), 16, np.float32),  # few channels
+        ((8, 8), (3, 1, 1), 8, np.float32),  # few channels
+        ((8, 8), (3, 1, 1), 67, np.float32),  # no whole vectors of them
         ((8, 8), (3, 1, 1), 64, np.float64),
     ):
         geometry = Geometry.of(size, *options)
@@ -165,4 +166,5 @@ def test_a_networks_gradients_hardly_move(rng):
     pairs = list(zip(gradients["auto"], gradients["direct"], strict=True))
     assert any((a != b).any() for a, b in pairs)
     for a, b in pairs:
-        assert np.abs(a - b).max() < 1e-3 * np.abs(b).max()
+        # A value next to zero may fall on the other side of a ReLU.
+        assert np.linalg.norm(a - b) < 1e-2 * np.linalg.norm(b)

@@ -126,7 +126,7 @@ def plan(
     images: int,
     pixel_bytes: int,
     *,
-    most_bytes: int = STRIP_BYTES,
+    most_bytes: int | None = None,
     most_places: int | None = None,
     in_memory: bool = True,
 ) -> Blocks:
@@ -134,6 +134,7 @@ def plan(
 
     They are read in memory where that is possible, if it is allowed.
     """
+    most_bytes = STRIP_BYTES if most_bytes is None else most_bytes
     in_memory = in_memory and rows.inside and columns.inside
     if in_memory:
         width = columns.length
