@@ -18,6 +18,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory, winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.finish import Finish, finish_row, finish_with
 from npresnet.backend.kernels.layout import (
     Axis,
     Blocks,
@@ -50,12 +51,8 @@ _LEAST_UNITS = 8
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d`."""
-    K, C = weight.shape[:2]  # C: channels of one group
-    if _use_winograd(geometry, len(x), C, K, x.dtype):
-        return winograd.conv2d(x, weight, geometry)
-    out = empty_images((len(x), K, *geometry.output_size), x.dtype)
-    _convolve_taps(out, x, weight, *forward_axes(geometry), geometry.groups)
-    return out
+    bias = np.zeros(len(weight), x.dtype)
+    return fused_conv2d(x, weight, bias, None, False, geometry)
 
 
 def fused_conv2d(
@@ -66,12 +63,14 @@ def fused_conv2d(
     rectify: bool,
     geometry: Geometry,
 ) -> Array:
-    """See `reference.fused_conv2d`: one more pass over the output, not three."""
-    out = conv2d(x, weight, geometry)
-    # Numba compiles for arrays, not for None: without an addend it is never read.
-    addend, adds = (out, False) if addend is None else (addend, True)
-    arguments = (pixels(out), dense(bias), pixels(addend), adds, rectify)
-    share_out(_finish, len(out), *arguments)
+    """See `reference.fused_conv2d`: the rest is done before results leave registers."""
+    K, C = weight.shape[:2]  # C: channels of one group
+    if _use_winograd(geometry, len(x), C, K, x.dtype):
+        return winograd.fused_conv2d(x, weight, bias, addend, rectify, geometry)
+    out = empty_images((len(x), K, *geometry.output_size), x.dtype)
+    finish = finish_with(bias, addend, rectify, x.dtype)
+    axes = forward_axes(geometry)
+    _convolve_taps(out, x, weight, *axes, geometry.groups, finish)
     return out
 
 
@@ -90,6 +89,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
         grad_input[:] = 0  # some pixels are seen by no tap
+    finish = finish_with(np.zeros(shape[1], weight.dtype), None, False, weight.dtype)
     for rows in kinds[0]:
         for columns in kinds[1]:
             _convolve_taps(
@@ -99,6 +99,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
                 rows,
                 columns,
                 geometry.groups,
+                finish,
                 backward=True,
             )
     return grad_input
@@ -169,6 +170,7 @@ def _convolve_taps(
     rows: Axis,
     columns: Axis,
     groups: int,
+    finish: Finish,
     *,
     backward: bool = False,
 ) -> None:
@@ -189,7 +191,7 @@ def _convolve_taps(
     order = f"packed {rows.taps} {columns.taps} {groups} {backward}"
     packed = prepared(weight, order, pack)
     units = planned.blocks.total * planned.shares
-    share_out(_convolve, units, pixels(out), pixels(x), packed, planned)
+    share_out(_convolve, units, pixels(out), pixels(x), packed, planned, finish)
 
 
 @kernel
@@ -226,7 +228,7 @@ def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
 
 
 @kernel
-def _convolve(out, x, packed, planned, first_unit, end_unit):
+def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
     """Compute units first_unit ... end_unit-1 of `reference.conv2d`.
 
     A unit is a share of the output channels of a block.
@@ -244,6 +246,7 @@ def _convolve(out, x, packed, planned, first_unit, end_unit):
     strip = np.empty(planned.strip_size, x.dtype)
     few = np.empty(shape.places * 2 * lanes, x.dtype)
     steps = np.arange(len(reads)) * 2 * lanes
+    none, lowest = np.zeros(2 * lanes, x.dtype), x.dtype.type(-np.inf)
     laid_out = -1
     a, a_start = strip, 0
     for unit in range(first_unit, end_unit):
@@ -263,6 +266,7 @@ def _convolve(out, x, packed, planned, first_unit, end_unit):
                 wide = 2 * pair + 1 < vectors
                 width = 2 * lanes if wide else lanes
                 whole = k + width <= KG and places >= shape.places
+                bias = finish.bias[g * KG :] if whole else none
                 # What is not whole goes through a place apart, and is cut there.
                 target, target_start, table = out_flat, block_start + g * KG + k, writes
                 for p in range(0, places, shape.places):
@@ -282,6 +286,11 @@ def _convolve(out, x, packed, planned, first_unit, end_unit):
                             planned.length,
                             weights,
                             k * depth,
+                            bias,
+                            k if whole else 0,
+                            finish.addend,
+                            finish.adds and whole,
+                            finish.floor if whole else lowest,
                         )
                     else:
                         narrow_tile(
@@ -296,30 +305,16 @@ def _convolve(out, x, packed, planned, first_unit, end_unit):
                             planned.length,
                             weights,
                             k * depth,
+                            bias,
+                            k if whole else 0,
+                            finish.addend,
+                            finish.adds and whole,
+                            finish.floor if whole else lowest,
                         )
                     if not whole:
                         for q in range(min(shape.places, places)):
                             begin = block_start + g * KG + k + writes[p + q]
-                            source = few[q * 2 * lanes :]
-                            for m in range(min(width, KG - k)):
-                                out_flat[begin + m] = source[m]
-
-
-@kernel
-def _finish(out, bias, addend, adds, rectify, first, last):
-    """Add the bias, and the addend if there is one; stop at zero if asked to."""
-    N, H, W, K = out.shape
-    rows, addends = out.reshape(N, -1, K), addend.reshape(N, -1, K)
-    zero = out.dtype.type(0)
-    for n in range(first, last):
-        for p in range(H * W):
-            row, other = rows[n, p], addends[n, p]
-            if adds:
-                for k in range(K):
-                    row[k] = row[k] + bias[k] + other[k]
-            else:
-                for k in range(K):
-                    row[k] = row[k] + bias[k]
-            if rectify:
-                for k in range(K):
-                    row[k] = zero if row[k] <= zero else row[k]
+                            end = begin + min(width, KG - k)
+                            row = out_flat[begin:end]
+                            row[:] = few[q * 2 * lanes : q * 2 * lanes + len(row)]
+                            finish_row(row, begin, g * KG + k, finish)

@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 _LEAST_BYTES = 1 << 20
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 2000
+_LINE = 64  # bytes
 # References to a buffer that nobody uses: the list's, the loop variable's, and the
 # argument of `sys.getrefcount`. An array made of it holds one more, and so does every
 # view of that array, because NumPy lets views refer to the buffer itself.
@@ -67,9 +68,14 @@ _buffers = _Buffers()
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Make an array like `numpy.empty`, of memory used before if it is a large one."""
+    """Make an array like `numpy.empty`, of memory used before if it is a large one.
+
+    It begins at a line of the cache, so that vectors never lie across two of them.
+    """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < _LEAST_BYTES:
-        return np.empty(shape, dtype)
-    return _buffers.take(size)[:size].view(dtype).reshape(shape)
+    room = size + _LINE
+    large = size >= _LEAST_BYTES
+    buffer = _buffers.take(room) if large else np.empty(room, np.uint8)
+    begin = -buffer.ctypes.data % _LINE
+    return buffer[begin : begin + size].view(dtype).reshape(shape)

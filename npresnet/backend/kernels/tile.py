@@ -57,17 +57,34 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
     """Make a tile that multiplies rows of `a` with a matrix `b`.
 
     Called as ``tile(out, out_start, writes, a, a_start, reads, first, segments, length,
-    b, b_start)`` with flat arrays; for `places` numbers p from `first` on, and for the
-    lanes of some vectors::
+    b, b_start, bias, bias_start, addend, adds, floor)`` with flat arrays; for `places`
+    numbers p from `first` on, and for the lanes of some vectors::
 
-        out[out_start + writes[p] + lanes] = sum over segments s and l < length of
-            a[a_start + reads[p] + segments[s] + l] * b[b_start + row*width + lanes]
+        out[out_start + writes[p] + lanes] = bias[bias_start + lanes]
+            + sum over segments s and l < length of
+              a[a_start + reads[p] + segments[s] + l] * b[b_start + row*width + lanes]
 
-    where row = s*length + l, and width is the number of lanes.
+    where row = s*length + l, and width is the number of lanes; plus what lies in
+    `addend` at the same place if `adds` is true, and no less than `floor`.
     """
 
     def tile(
-        out, out_start, writes, a, a_start, reads, first, segments, length, b, b_start
+        out,
+        out_start,
+        writes,
+        a,
+        a_start,
+        reads,
+        first,
+        segments,
+        length,
+        b,
+        b_start,
+        bias,
+        bias_start,
+        addend,
+        adds,
+        floor,
     ):
         width = vectors * vector_lanes(out.dtype)
         rows = b[b_start : b_start + len(segments) * length * width]
@@ -75,7 +92,12 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
             begin = a_start + reads[p]
             pieces = [a[begin + s : begin + s + length] for s in segments]
             total = np.concatenate(pieces) @ rows.reshape(-1, width)
-            out[out_start + writes[p] : out_start + writes[p] + width] = total
+            total += bias[bias_start : bias_start + width]
+            begin = out_start + writes[p]
+            if adds:
+                total += addend[begin : begin + width]
+            total[total <= floor] = floor
+            out[begin : begin + width] = total
 
     @intrinsic
     def in_registers(
@@ -91,25 +113,29 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
         length,
         b,
         b_start,
+        bias,
+        bias_start,
+        addend,
+        adds,
+        floor,
     ):
         whole = types.intp
         arguments = (out, whole, writes, a, whole, reads, whole, segments, whole)
-        arguments += (b, whole)
+        arguments += (b, whole, bias, whole, addend, types.boolean, out.dtype)
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
         ) -> Any:
             emit = Emitter(context, builder, signature.args[0])
-            out_p, writes_p, a_p, reads_p, segments_p, b_p = (
+            out_p, writes_p, a_p, reads_p, segments_p, b_p, bias_p, addend_p = (
                 pointer(context, builder, signature.args[i], args[i])
-                for i in (0, 2, 3, 5, 7, 9)
+                for i in (0, 2, 3, 5, 7, 9, 11, 13)
             )
             out_p, a_p = emit.at(out_p, args[1]), emit.at(a_p, args[4])
+            addend_p = emit.at(addend_p, args[1])
             numbers = [builder.add(args[6], number(p)) for p in range(places)]
             reads = [emit.at(a_p, builder.load(emit.at(reads_p, p))) for p in numbers]
-            writes = [
-                emit.at(out_p, builder.load(emit.at(writes_p, p))) for p in numbers
-            ]
+            writes = [builder.load(emit.at(writes_p, p)) for p in numbers]
 
             def segment(s: ir.Value, state: Values) -> Values:
                 offset = builder.load(emit.at(segments_p, s))
@@ -125,11 +151,25 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
             array = context.make_array(signature.args[7])(context, builder, args[7])
             count = builder.extract_value(array.shape, 0)
-            zeros = [emit.constant(0)] * (places * vectors)
+            bias = emit.load_row(emit.at(bias_p, args[12]), vectors) * places
+
+            def added() -> Values:
+                rows = [
+                    emit.load_row(emit.at(addend_p, write), vectors) for write in writes
+                ]
+                return [
+                    builder.fadd(start, value)
+                    for start, value in zip(bias, sum(rows, []), strict=True)
+                ]
+
+            sums = emit.either(args[14], added, bias)
             start = emit.at(b_p, args[10])
-            sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
+            sums = emit.loop("segment", count, segment, [start, *sums])[1:]
+            floor = emit.spread_value(args[15])
             for p, write in enumerate(writes):
-                emit.store_row(sums[p * vectors : (p + 1) * vectors], write)
+                row = sums[p * vectors : (p + 1) * vectors]
+                row = [emit.no_less(value, floor) for value in row]
+                emit.store_row(row, emit.at(out_p, write))
             return context.get_dummy_value()
 
         return types.void(*arguments), generate

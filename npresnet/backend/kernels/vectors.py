@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -82,12 +82,39 @@ class Emitter:
 
     def spread(self, pointer: ir.Value) -> ir.Value:
         """Load one element into every lane."""
+        return self.spread_value(self.builder.load(pointer))
+
+    def spread_value(self, value: ir.Value) -> ir.Value:
+        """Put a number into every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            undefined, self.builder.load(pointer), ir.Constant(I32, 0)
-        )
+        one = self.builder.insert_element(undefined, value, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), None)
         return self.builder.shuffle_vector(one, undefined, zeros)
+
+    def no_less(self, value: ir.Value, floor: ir.Value) -> ir.Value:
+        """Replace what is at most `floor` by it; what is not a number stays."""
+        low = self.builder.fcmp_ordered("<=", value, floor)
+        return self.builder.select(low, floor, value)
+
+    def either(
+        self, condition: ir.Value, body: Callable[[], Values], otherwise: Values
+    ) -> Values:
+        """Compute `body` if a condition holds."""
+        builder = self.builder
+        before = builder.block
+        then, after = (builder.append_basic_block(name) for name in ("then", "after"))
+        builder.cbranch(condition, then, after)
+        builder.position_at_end(then)
+        computed = body()
+        builder.branch(after)
+        builder.position_at_end(after)
+        values = []
+        for one, other in zip(computed, otherwise, strict=True):
+            value = builder.phi(one.type)
+            value.add_incoming(one, then)
+            value.add_incoming(other, before)
+            values.append(value)
+        return values
 
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         """Store a whole vector."""

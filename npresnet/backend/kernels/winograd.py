@@ -27,6 +27,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.finish import Finish, finish_row, finish_with
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.prepared import prepared
 from npresnet.backend.kernels.tile import (
@@ -74,19 +75,27 @@ def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
     )
 
 
-def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
-    """See `reference.conv2d`; for what `suits` only."""
-    return _multiply_pixels(
-        x, weight, geometry.output_size, geometry.padding, turned=False
-    )
+def fused_conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None,
+    rectify: bool,
+    geometry: Geometry,
+) -> Array:
+    """See `reference.fused_conv2d`; for what `suits` only."""
+    finish = finish_with(bias, addend, rectify, x.dtype)
+    size, padding = geometry.output_size, geometry.padding
+    return _multiply_pixels(x, weight, size, padding, finish, turned=False)
 
 
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_input`; for what `suits` only."""
-    PH, PW = geometry.padding
-    return _multiply_pixels(
-        grad_output, weight, geometry.input_size, (2 - PH, 2 - PW), turned=True
-    )
+    bias = np.zeros(weight.shape[1], weight.dtype)
+    finish = finish_with(bias, None, False, weight.dtype)
+    size, (PH, PW) = geometry.input_size, geometry.padding
+    padding = 2 - PH, 2 - PW
+    return _multiply_pixels(grad_output, weight, size, padding, finish, turned=True)
 
 
 class _Plan(NamedTuple):
@@ -147,6 +156,7 @@ def _multiply_pixels(
     weight: Array,
     size: tuple[int, int],
     padding: tuple[int, int],
+    finish: Finish,
     *,
     turned: bool,
 ) -> Array:
@@ -166,7 +176,7 @@ def _multiply_pixels(
     x, y = pixels(x), pixels(out)
     blocks = -(-planned.tiles // planned.block)
     if K * C < _MANY_WEIGHTS:
-        share_out(_convolve, blocks, y, x, factors, planned)
+        share_out(_convolve, blocks, y, x, factors, planned, finish)
         return out
     values = memory.empty((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
     sums = memory.empty((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
@@ -175,7 +185,7 @@ def _multiply_pixels(
         count = min(planned.block, planned.tiles - first)
         share_out(_transform_pixels, count, values, x, planned, first)
         share_out(_multiply, units, sums, values, factors, planned, C, K, count)
-        share_out(_transform_sums, count, y, sums, planned, first)
+        share_out(_transform_sums, count, y, sums, planned, finish, first)
     return out
 
 
@@ -372,26 +382,29 @@ def _transform_grads(values, grad, planned, origin, first, last):
 
 
 @kernel
-def _transform_sums(out, sums, planned, origin, first, last):
-    """Compute A^T sum A, the 4x4 pixels of tiles origin + first ... last-1."""
+def _transform_sums(out, sums, planned, finish, origin, first, last):
+    """Compute A^T sum A, the 4x4 pixels of tiles origin + first ... last-1, finished."""
     _, H, W, K = out.shape
     patch, half = np.empty(4 * K, out.dtype), np.empty(24 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]
     flat, pixel = sums.reshape(-1), out.reshape(-1)
+    finishes = finish.adds or finish.floor == 0 or (finish.bias != 0).any()
     for t in range(first, last):
         n, top, left = _place(origin + t, planned.size)
         for j in range(6):
             apply_a(flat, j * step + t * pitch, 6 * step, half, j * K, 6 * K, K)
         for i in range(min(4, H - top)):
+            start = ((n * H + top + i) * W + left) * K
             if left + 4 <= W:
-                start = ((n * H + top + i) * W + left) * K
                 apply_a(half, 6 * i * K, K, pixel, start, K, K)
             else:
                 apply_a(half, 6 * i * K, K, patch, 0, K, K)
-                for j in range(W - left):
-                    row = out[n, top + i, left + j]
-                    for k in range(K):
-                        row[k] = patch[j * K + k]
+                size = (W - left) * K
+                pixel[start : start + size] = patch[:size]
+            if finishes:
+                for j in range(min(4, W - left)):
+                    place = start + j * K
+                    finish_row(pixel[place : place + K], place, 0, finish)
 
 
 @kernel
@@ -418,6 +431,7 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
     shape = planned.shape
     width = 2 * shape.lanes
     pairs = (K + width - 1) // width
+    none, lowest = np.zeros(width, sums.dtype), sums.dtype.type(-np.inf)
     for unit in range(first, last):
         z, k = unit // pairs, unit % pairs * width
         target, source, weights = sums[z].reshape(-1), values[z].reshape(-1), factors[z]
@@ -435,6 +449,11 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
                     C,
                     weights,
                     k * C,
+                    none,
+                    0,
+                    none,
+                    False,
+                    lowest,
                 )
             else:
                 narrow_tile(
@@ -449,6 +468,11 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
                     C,
                     weights,
                     k * C,
+                    none,
+                    0,
+                    none,
+                    False,
+                    lowest,
                 )
 
 
@@ -500,7 +524,7 @@ def _add_products(total, adds, grads, values, planned, count, first, last):
 
 
 @kernel
-def _convolve(out, x, factors, planned, first_block, end_block):
+def _convolve(out, x, factors, planned, finish, first_block, end_block):
     """Compute blocks of tiles first_block ... end_block-1 of the output."""
     C, K, block = x.shape[3], out.shape[3], planned.block
     units = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
@@ -511,7 +535,7 @@ def _convolve(out, x, factors, planned, first_block, end_block):
         count = min(block, planned.tiles - first)
         _transform_pixels(values, x, planned, first, 0, count)
         _multiply(sums, values, factors, planned, C, K, count, 0, units)
-        _transform_sums(out, sums, planned, first, 0, count)
+        _transform_sums(out, sums, planned, finish, first, 0, count)
 
 
 @kernel
