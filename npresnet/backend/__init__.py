@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 OPERATIONS = (
+    "add",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
     "avg_pool2d",

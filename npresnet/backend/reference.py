@@ -321,7 +321,12 @@ def batch_norm_grad_input(
     return (centred - along_x_hat) * scale[:, None, None]
 
 
-# ------------------------------------------------------------- activation
+# ------------------------------------------------- addition and activation
+
+
+def add(a: Array, b: Array) -> Array:
+    """Add two arrays of the same shape: branch and shortcut, forward or backward."""
+    return a + b
 
 
 def relu(x: Array) -> Array:

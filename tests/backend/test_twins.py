@@ -17,7 +17,7 @@ from tests.oracle.compare import distance, largest, normal, tied
 RTOL = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 2e-6}
 
 # Nothing is added up in these, or always in the same order.
-EXACT = {"max_pool2d", "max_pool2d_grad", "relu", "relu_grad"}
+EXACT = {"add", "max_pool2d", "max_pool2d_grad", "relu", "relu_grad"}
 
 
 class Setting(NamedTuple):
@@ -85,6 +85,7 @@ def arguments(name, setting, rng, draw):
         "batch_norm_normalize": (plane, *vectors[:4]),
         "batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:2]),
         "batch_norm_grad_input": (normal(rng, *pool.x), plane, *vectors[:5]),
+        "add": (normal(rng, *pool.x), plane),
         "relu": (plane,),
         "relu_grad": (normal(rng, *pool.x), plane),
     }[name]

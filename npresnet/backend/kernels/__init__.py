@@ -6,13 +6,13 @@ the compiled loops. `tile` has the two innermost loops of everything heavy,
 compiled code is kept.
 """
 
-from npresnet.backend.kernels.activation import relu, relu_grad
 from npresnet.backend.kernels.conv2d import (
     conv2d,
     conv2d_grad_input,
     fused_conv2d,
 )
 from npresnet.backend.kernels.conv2d_grad_weight import conv2d_grad_weight
+from npresnet.backend.kernels.elementwise import add, relu, relu_grad
 from npresnet.backend.kernels.linear import (
     linear,
     linear_grad_input,
@@ -36,6 +36,7 @@ from npresnet.backend.kernels.pool import (
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
+    "add",
     "avg_pool2d",
     "avg_pool2d_grad",
     "batch_norm_grad_input",
