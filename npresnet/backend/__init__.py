@@ -56,6 +56,9 @@ OPERATIONS = (
     "max_pool2d_grad",
     "relu",
     "relu_grad",
+    "sgd_update",
+    "zero_pad_shortcut",
+    "zero_pad_shortcut_grad",
 )
 
 # Modules are named, not imported: `kernels` loads Numba, which takes a while.

@@ -337,3 +337,49 @@ def relu(x: Array) -> Array:
 def relu_grad(grad_output: Array, out: Array) -> Array:
     """Let the gradient through where the output was not 0 (so: none at x = 0)."""
     return np.where(out <= 0, out.dtype.type(0), grad_output)
+
+
+# ------------------------------------------------- shortcut and optimiser
+
+
+def zero_pad_shortcut(x: Array, out_channels: int, first: int, stride: int) -> Array:
+    """Take every stride-th pixel; channel c of x becomes channel first + c.
+
+    Returns (N, out_channels, ceil(H/stride), ceil(W/stride)): the rest is zero.
+    """
+    N, C, H, W = x.shape
+    out = np.zeros((N, out_channels, -(-H // stride), -(-W // stride)), x.dtype)
+    out[:, first : first + C] = x[:, :, ::stride, ::stride]
+    return out
+
+
+def zero_pad_shortcut_grad(
+    grad_output: Array, x_shape: tuple[int, ...], first: int, stride: int
+) -> Array:
+    """Bring gradients back to the pixels of x that were taken: (N, C, H, W)."""
+    grad_x = np.zeros(x_shape, grad_output.dtype)
+    taken = grad_output[:, first : first + x_shape[1]]
+    grad_x[:, :, ::stride, ::stride] = taken
+    return grad_x
+
+
+def sgd_update(
+    data: Array,
+    grad: Array,
+    velocity: Array,
+    lr: float,
+    momentum: float,
+    keep: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """Move `data` one step, and `velocity` with it, in place; all of one shape.
+
+    Without momentum there is no velocity, and that array is not looked at.
+    """
+    direction = data * weight_decay + grad
+    if momentum:
+        velocity *= momentum
+        velocity += keep * direction
+        direction = velocity * momentum + direction if nesterov else velocity
+    data -= direction * lr

@@ -24,6 +24,7 @@ from npresnet.backend.kernels.norm import (
     batch_norm_normalize,
     batch_norm_statistics,
 )
+from npresnet.backend.kernels.optim import sgd_update
 from npresnet.backend.kernels.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -32,6 +33,7 @@ from npresnet.backend.kernels.pool import (
     max_pool2d,
     max_pool2d_grad,
 )
+from npresnet.backend.kernels.shortcut import zero_pad_shortcut, zero_pad_shortcut_grad
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -54,4 +56,7 @@ __all__ = [
     "max_pool2d_grad",
     "relu",
     "relu_grad",
+    "sgd_update",
+    "zero_pad_shortcut",
+    "zero_pad_shortcut_grad",
 ]

@@ -151,20 +151,24 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
             array = context.make_array(signature.args[7])(context, builder, args[7])
             count = builder.extract_value(array.shape, 0)
-            bias = emit.load_row(emit.at(bias_p, args[12]), vectors) * places
+            zeros = [emit.constant(0)] * (places * vectors)
+            start = emit.at(b_p, args[10])
+            sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
+            bias = emit.load_row(emit.at(bias_p, args[12]), vectors)
+            sums = [builder.fadd(s, bias[i % vectors]) for i, s in enumerate(sums)]
 
             def added() -> Values:
-                rows = [
-                    emit.load_row(emit.at(addend_p, write), vectors) for write in writes
-                ]
                 return [
-                    builder.fadd(start, value)
-                    for start, value in zip(bias, sum(rows, []), strict=True)
+                    builder.fadd(value, other)
+                    for p, write in enumerate(writes)
+                    for value, other in zip(
+                        sums[p * vectors : (p + 1) * vectors],
+                        emit.load_row(emit.at(addend_p, write), vectors),
+                        strict=True,
+                    )
                 ]
 
-            sums = emit.either(args[14], added, bias)
-            start = emit.at(b_p, args[10])
-            sums = emit.loop("segment", count, segment, [start, *sums])[1:]
+            sums = emit.either(args[14], added, sums)
             floor = emit.spread_value(args[15])
             for p, write in enumerate(writes):
                 row = sums[p * vectors : (p + 1) * vectors]
