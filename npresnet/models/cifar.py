@@ -96,7 +96,9 @@ class CifarResNet(Module):
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
-        x = norm_relu(self.bn1, self.relu, self.conv1(x))  # relu(bn1(...)): (N, 16, H, W)
+        x = norm_relu(
+            self.bn1, self.relu, self.conv1(x)
+        )  # relu(bn1(...)): (N, 16, H, W)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 32, H/2, W/2)
         x = self.layer3(x)  # (N, 64, H/4, W/4)

@@ -103,7 +103,9 @@ class ResNet(Module):
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
-        x = norm_relu(self.bn1, self.relu, self.conv1(x))  # relu(bn1(...)): (N, 64, H/2, W/2)
+        x = norm_relu(
+            self.bn1, self.relu, self.conv1(x)
+        )  # relu(bn1(...)): (N, 64, H/2, W/2)
         x = self.maxpool(x)  # (N, 64, H/4, W/4)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 128*expansion, H/8, W/8)
