@@ -44,13 +44,13 @@ class TileShape(NamedTuple):
 
 # With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Sum
 # tiles cannot overlap, so their size is a power of two.
-_PLACES, _ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
+PLACES, ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
 
 
 @functools.cache
 def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     """Return the sizes of the tiles for an element type."""
-    return TileShape(vector_lanes(dtype), _PLACES, _ROWS)
+    return TileShape(vector_lanes(dtype), PLACES, ROWS)
 
 
 def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
@@ -299,7 +299,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
     return tile
 
 
-wide_tile = make_product_tile(_PLACES, 2)
-narrow_tile = make_product_tile(_PLACES, 1)
-wide_sum = make_sum_tile(_ROWS, 2)
-narrow_sum = make_sum_tile(2 * _ROWS, 1)
+wide_tile = make_product_tile(PLACES, 2)
+narrow_tile = make_product_tile(PLACES, 1)
+wide_sum = make_sum_tile(ROWS, 2)
+narrow_sum = make_sum_tile(2 * ROWS, 1)
