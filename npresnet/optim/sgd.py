@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.optim.groups import ParameterLike
 from npresnet import backend
+from npresnet.optim.groups import ParameterLike
 from npresnet.optim.optimizer import Optimizer
 
 

@@ -7,7 +7,7 @@ model for inference marks its weights read-only: those are put in order once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-_kept: dict[tuple[int, tuple[int, ...], str], tuple[weakref.ref[Array], Array]] = {}
+_kept: dict[
+    tuple[int, tuple[int, ...], Hashable], tuple[weakref.ref[Array], Array]
+] = {}
 
 
-def prepared(weight: Array, order: str, make: Callable[[], Array]) -> Array:
+def prepared(weight: Array, order: Hashable, make: Callable[[], Array]) -> Array:
     """Return ``make()``, or what it gave before for the same read-only weight.
 
     Only if nobody can change it: neither the array nor, if it is a reshaped view of
