@@ -444,7 +444,7 @@ def sgd_update(
 
     Without momentum there is no velocity, and that array is not looked at.
     """
-    direction = data * weight_decay + grad
+    direction: Array = data * weight_decay + grad
     if momentum:
         velocity *= momentum
         velocity += keep * direction

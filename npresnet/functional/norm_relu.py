@@ -74,10 +74,8 @@ def batch_norm_relu_forward(
 def batch_norm_relu_backward(
     grad_output: Array,
     norm_cache: BatchNormCache,
-    relu_cache: ReluCache,
+    relu_cache: ReluCache | None,
     bias: Array,
-    *,
-    added: bool,
 ) -> tuple[Array, Array, Array, Array | None]:
     """Turn the gradient by `batch_norm_relu_forward`'s output into those before it.
 
@@ -85,12 +83,12 @@ def batch_norm_relu_backward(
     ----------
     grad_output : ndarray of shape (N, C, H, W)
         Gradient of the loss by the output.
-    norm_cache, relu_cache
+    norm_cache : BatchNormCache
         From the forward pass.
+    relu_cache : ReluCache or None
+        From the forward pass; None if nothing was added.
     bias : ndarray of shape (C,)
         As in the forward pass.
-    added : bool
-        Whether there was an addend.
 
     Returns
     -------
@@ -115,7 +113,7 @@ def batch_norm_relu_backward(
     x, mean, inverse_std, weight, training = norm_cache
     _check.gradient(grad_output, x.shape, like=x)
     grad_sum = None
-    if added:
+    if relu_cache is not None:
         grad_sum, grad_bias, grad_weight = backend.batch_norm_relu_grad_sums(
             grad_output, relu_cache.out, x, mean, inverse_std
         )

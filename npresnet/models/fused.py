@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npresnet import backend
 from npresnet.nn import Gradient, modes
-from npresnet.nn.fused import norm_relu, norm_relu_backward
+from npresnet.nn.fused import forget_input, norm_relu, norm_relu_backward
 
 if TYPE_CHECKING:
     from npresnet.models.blocks import ResidualBlock
@@ -29,12 +29,15 @@ def applies(block: ResidualBlock) -> bool:
 
 def forward(block: ResidualBlock, x: Array) -> Array:
     """Compute relu(F(x) + shortcut(x)), or relu(F(x)) without a shortcut."""
-    *first, (last_conv, last_bn) = block.layers()
-    out = x
-    for conv, bn in first:
-        out = norm_relu(bn, block.relu, conv(out))
+    (first_conv, bn), *others = block.layers()
+    out = first_conv(x)
+    for conv, next_bn in others:
+        rectified = norm_relu(bn, block.relu, out)
+        out = conv(rectified)
+        forget_input(conv, bn, block.relu)
+        bn = next_bn
     shortcut = block.shortcut_forward(x) if block.has_shortcut else None
-    return norm_relu(last_bn, block.relu, last_conv(out), shortcut)
+    return norm_relu(bn, block.relu, out, shortcut)
 
 
 def backward(block: ResidualBlock, grad_output: Array, input_grad: bool) -> Gradient:

@@ -6,17 +6,23 @@ caches behind, so that a backward pass may take either way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import backend
+from npresnet.functional.activation import ReluCache
+from npresnet.functional.norm import BatchNormCache
 from npresnet.functional.norm_relu import (
     batch_norm_relu_backward,
     batch_norm_relu_forward,
 )
 from npresnet.nn import modes
 from npresnet.nn.activation import ReLU
+from npresnet.nn.conv import Conv2d
+from npresnet.nn.module import Recomputed
 from npresnet.nn.norm import BatchNorm2d
 
 Array = NDArray[np.floating[Any]]
@@ -43,7 +49,11 @@ def norm_relu(
     )
     bn.track(running_mean, running_var)
     bn.keep(norm_cache)
-    relu.keep(relu_cache)
+    if addend is None:
+        again = _recompute(norm_cache, bn.bias.data)
+        relu.keep(Recomputed(lambda: ReluCache(again())))
+    else:
+        relu.keep(relu_cache)
     return out
 
 
@@ -57,12 +67,39 @@ def norm_relu_backward(
     if not _may_fuse(bn, relu):
         grad_sum: Array = relu.backward(grad_output)
         return bn.backward(grad_sum), grad_sum if added else None
+    norm_cache = bn.take()
+    # Where the ReLU was closed follows from batch norm's input, unless there was more.
+    relu_cache = relu.take() if added else None
+    if not added:
+        relu.drop()
     grad_x, grad_weight, grad_bias, grad_addend = batch_norm_relu_backward(
-        grad_output, bn.take(), relu.take(), bn.bias.data, added=added
+        grad_output, norm_cache, relu_cache, bn.bias.data
     )
     bn.weight.accumulate(grad_weight)
     bn.bias.accumulate(grad_bias)
     return grad_x, grad_addend
+
+
+def forget_input(conv: Conv2d, bn: BatchNorm2d, relu: ReLU) -> None:
+    """Keep no input of `conv`, which is ``relu(bn(x))``.
+
+    Batch norm keeps x, from which it follows at the cost of one pass over memory.
+    """
+    if not (modes.is_keeping() and _may_fuse(bn, relu) and type(conv) is Conv2d):
+        return
+    again = _recompute(bn.caches[-1], bn.bias.data)
+    kept = conv.caches[-1]._replace(x=None)
+    conv.caches[-1] = Recomputed(lambda: kept._replace(x=again()))
+
+
+def _recompute(cache: BatchNormCache, bias: Array) -> Callable[[], Array]:
+    def again() -> Array:
+        out: Array = backend.batch_norm_relu(
+            cache.x, cache.mean, cache.inverse_std, cache.weight, bias
+        )
+        return out
+
+    return again
 
 
 def _may_fuse(bn: BatchNorm2d, relu: ReLU) -> bool:

@@ -31,7 +31,7 @@ class Axis(NamedTuple):
     """How a convolution moves along one axis, in pixels."""
 
     length: int  # of the input
-    count: int  # places of the output that are computed
+    places: int  # of the output that are computed
     step: int  # in the input, from one place to the next
     offsets: tuple[int, ...]  # of what each tap sees at place 0, rising
     taps: tuple[int, ...]  # numbers of these taps in the kernel
@@ -46,7 +46,7 @@ class Axis(NamedTuple):
     @property
     def inside(self) -> bool:
         """Whether no tap ever leaves the input."""
-        last = (self.count - 1) * self.step + self.offsets[-1]
+        last = (self.places - 1) * self.step + self.offsets[-1]
         return self.offsets[0] >= 0 and last < self.length
 
     @property
@@ -141,31 +141,31 @@ def plan(
     if in_memory:
         width = columns.length
     else:
-        width = (columns.count - 1) * columns.step + columns.reach
+        width = (columns.places - 1) * columns.step + columns.reach
     most_rows = most_bytes // (width * pixel_bytes)
     band_rows = (most_rows - rows.reach) // rows.step + 1
     if most_places is not None:
-        band_rows = min(band_rows, most_places // columns.count)
-    image_rows = (rows.count - 1) * rows.step + rows.reach
-    if band_rows >= rows.count:
-        bands, band_rows = 1, rows.count
+        band_rows = min(band_rows, most_places // columns.places)
+    image_rows = (rows.places - 1) * rows.step + rows.reach
+    if band_rows >= rows.places:
+        bands, band_rows = 1, rows.places
         block_images = max(most_rows // image_rows, 1)
         if most_places is not None:
-            block_images = most_places // (rows.count * columns.count)
+            block_images = most_places // (rows.places * columns.places)
         block_images = min(max(block_images, 1), images)
     else:
         # No thinner than the rows that neighbours share make worth while.
-        least = min(rows.count, 8 if rows.reach > rows.step else 1)
-        bands, block_images = -(-rows.count // max(band_rows, least)), 1
-        band_rows = -(-rows.count // bands)
-        bands = -(-rows.count // band_rows)
+        least = min(rows.places, 8 if rows.reach > rows.step else 1)
+        bands, block_images = -(-rows.places // max(band_rows, least)), 1
+        band_rows = -(-rows.places // bands)
+        bands = -(-rows.places // band_rows)
     return Blocks(
         -(-images // block_images) * bands,
         block_images,
         bands,
         band_rows,
-        rows.count,
-        columns.count,
+        rows.places,
+        columns.places,
         in_memory,
         rows.step,
         rows.reach,

@@ -120,8 +120,8 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
         floor,
     ):
         whole = types.intp
-        arguments = (out, whole, writes, a, whole, reads, whole, segments, whole)
-        arguments += (b, whole, bias, whole, addend, types.boolean, out.dtype)
+        arguments = [out, whole, writes, a, whole, reads, whole, segments, whole]
+        arguments += [b, whole, bias, whole, addend, types.boolean, out.dtype]
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
@@ -245,8 +245,8 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
         b_step,
     ):
         whole = types.intp
-        arguments = (out, whole, whole, types.boolean, a, whole, segments, whole, whole)
-        arguments += (b, whole, whole)
+        arguments = [out, whole, whole, types.boolean, a, whole, segments, whole, whole]
+        arguments += [b, whole, whole]
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any

@@ -8,8 +8,9 @@ fixed small matrices A, B and G::
 The sum over input channels moves inside the bracket, where it becomes 36 matrix
 products, one for each of the 6x6 places: (tiles, C) pixels times (C, K) weights. The
 weight gradient is the same diagram read backward. Pixels are vectors of channels, so
-every step of every transform is a vector operation on pieces of memory. Adding and taking away before
-multiplying costs digits: errors are some ten times those of the direct sum.
+every step of every transform is a vector operation on pieces of memory. Adding and
+taking away before multiplying costs digits: errors are some ten times those of the
+direct sum.
 
 Lavin and Gray, arXiv 1509.09308, section 4; A, B and G are those of its section 4.3.
 """
@@ -362,7 +363,7 @@ def _transform_grads(values, grad, planned, origin, first, last):
 
 @kernel
 def _transform_sums(out, sums, planned, finish, origin, first, last):
-    """Compute A^T sum A, and finish the pixels of tiles origin + first ... last-1."""
+    """Compute A^T sum A and finish the pixels of tiles origin + first ... last-1."""
     _, H, W, K = out.shape
     patch = np.empty(16 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]
