@@ -44,6 +44,8 @@ OPERATIONS = (
     "batch_norm_grad_input",
     "batch_norm_grad_sums",
     "batch_norm_normalize",
+    "batch_norm_relu",
+    "batch_norm_relu_grad_sums",
     "batch_norm_statistics",
     "conv2d",
     "conv2d_grad_input",

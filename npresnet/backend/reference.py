@@ -337,3 +337,31 @@ def relu(x: Array) -> Array:
 def relu_grad(grad_output: Array, out: Array) -> Array:
     """Let the gradient through where the output was not 0 (so: none at x = 0)."""
     return np.where(out <= 0, out.dtype.type(0), grad_output)
+
+
+# ------------------------------------------------- batch norm and ReLU as one pass
+
+
+def batch_norm_relu(
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None = None,
+) -> Array:
+    """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
+    out = batch_norm_normalize(x, mean, inverse_std, weight, bias)
+    return relu(out if addend is None else add(out, addend))
+
+
+def batch_norm_relu_grad_sums(
+    grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
+) -> tuple[Array, Array, Array]:
+    """Go back through the ReLU that gave `out`; return that gradient and its sums.
+
+    Below the ReLU, the gradient is that of the normalised x and of the addend alike:
+    (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
+    """
+    grad_sum = relu_grad(grad_output, out)
+    return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)

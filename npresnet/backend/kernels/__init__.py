@@ -24,6 +24,10 @@ from npresnet.backend.kernels.norm import (
     batch_norm_normalize,
     batch_norm_statistics,
 )
+from npresnet.backend.kernels.norm_relu import (
+    batch_norm_relu,
+    batch_norm_relu_grad_sums,
+)
 from npresnet.backend.kernels.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -42,6 +46,8 @@ __all__ = [
     "batch_norm_grad_input",
     "batch_norm_grad_sums",
     "batch_norm_normalize",
+    "batch_norm_relu",
+    "batch_norm_relu_grad_sums",
     "batch_norm_statistics",
     "conv2d",
     "conv2d_grad_input",
