@@ -56,6 +56,8 @@ OPERATIONS = (
     "linear_grad_weight",
     "max_pool2d",
     "max_pool2d_grad",
+    "rectified_batch_norm_grad_input",
+    "rectified_batch_norm_grad_sums",
     "relu",
     "relu_grad",
 )

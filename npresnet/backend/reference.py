@@ -365,3 +365,42 @@ def batch_norm_relu_grad_sums(
     """
     grad_sum = relu_grad(grad_output, out)
     return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_sums(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+) -> tuple[Array, Array]:
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend.
+
+    What the ReLU gave follows from x, so it need not have been kept.
+    """
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_sums(relu_grad(grad_output, out), x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_input(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    mean_grad: Array,
+    mean_grad_x_hat: Array,
+) -> Array:
+    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_input(
+        relu_grad(grad_output, out),
+        x,
+        mean,
+        inverse_std,
+        weight * inverse_std,
+        mean_grad,
+        mean_grad_x_hat,
+    )

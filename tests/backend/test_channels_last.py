@@ -12,7 +12,11 @@ from tests.oracle.compare import LAYOUTS, Layout, normal
 
 # The products (convolution, linear) have tests of their own.
 PASSES = [n for n in OPERATIONS if "conv2d" not in n and "linear" not in n]
-TO_VECTORS = {"batch_norm_statistics", "batch_norm_grad_sums"}
+TO_VECTORS = {
+    "batch_norm_statistics",
+    "batch_norm_grad_sums",
+    "rectified_batch_norm_grad_sums",
+}
 
 # Far fewer and far more channels than vectors have lanes, and no multiple of them;
 # pixels that fill no run, one run and several.

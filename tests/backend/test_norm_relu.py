@@ -58,6 +58,23 @@ def test_back_through_relu_and_the_sums_of_batch_norm(shape, dtype, rng):
     assert_same_bits(actual, [grad_sum, *sums])
 
 
+def test_back_through_relu_whose_output_was_not_kept(shape, dtype, rng):
+    (x, grad_output), channels = (
+        images(rng, 2, shape, dtype),
+        vectors(rng, shape, dtype),
+    )
+    mean, inverse_std, weight, _ = channels
+    out = kernels.batch_norm_relu(x, *channels)
+    grad = kernels.relu_grad(grad_output, out)
+    sums = kernels.batch_norm_grad_sums(grad, x, mean, inverse_std)
+    actual = kernels.rectified_batch_norm_grad_sums(grad_output, x, *channels)
+    assert_same_bits(actual, sums)
+    scale = weight * inverse_std
+    expected = kernels.batch_norm_grad_input(grad, x, mean, inverse_std, scale, *sums)
+    actual = kernels.rectified_batch_norm_grad_input(grad_output, x, *channels, *sums)
+    assert_same_bits([actual], [expected])
+
+
 def test_not_a_number_goes_through(dtype):
     x = np.array([-1, np.nan, 1], dtype).reshape(1, 1, 1, 3)
     one, zero = np.ones(1, dtype), np.zeros(1, dtype)

@@ -93,6 +93,13 @@ def arguments(name, setting, rng, draw):
         "batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:2]),
         "batch_norm_grad_input": (normal(rng, *pool.x), plane, *vectors[:5]),
         "add": (normal(rng, *pool.x), plane),
+        "rectified_batch_norm_grad_input": (
+            normal(rng, *pool.x),
+            plane,
+            *vectors,
+            normal(rng, C),
+        ),
+        "rectified_batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:4]),
         "relu": (plane,),
         "relu_grad": (normal(rng, *pool.x), plane),
     }[name]

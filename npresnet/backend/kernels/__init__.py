@@ -27,6 +27,8 @@ from npresnet.backend.kernels.norm import (
 from npresnet.backend.kernels.norm_relu import (
     batch_norm_relu,
     batch_norm_relu_grad_sums,
+    rectified_batch_norm_grad_input,
+    rectified_batch_norm_grad_sums,
 )
 from npresnet.backend.kernels.pool import (
     adaptive_avg_pool2d,
@@ -58,6 +60,8 @@ __all__ = [
     "linear_grad_weight",
     "max_pool2d",
     "max_pool2d_grad",
+    "rectified_batch_norm_grad_input",
+    "rectified_batch_norm_grad_sums",
     "relu",
     "relu_grad",
 ]
