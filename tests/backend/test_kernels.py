@@ -9,7 +9,7 @@ import pytest
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels import layout, tile
+from npresnet.backend.kernels import layout, matrix_tile, tile
 from npresnet.backend.kernels.compile import kernel
 
 # The package's names of these are the operations.
@@ -21,31 +21,65 @@ VECTORS = {"wide": 2, "narrow": 1}
 
 
 @pytest.mark.parametrize("width", VECTORS)
-@pytest.mark.parametrize(("segments", "length"), [(1, 1), (1, 9), (3, 5)])
-def test_product_tile_equals_its_plain_python(width, segments, length, dtype):
+@pytest.mark.parametrize("adds", [True, False])
+@pytest.mark.parametrize("floor", [0, -np.inf])
+@pytest.mark.parametrize(("segments", "length"), [(1, 1), (3, 5)])
+def test_convolution_tile_equals_its_plain_python(
+    width, adds, floor, segments, length, dtype
+):
     rng = np.random.default_rng(length)
     shape = tile.tile_shape(np.dtype(dtype))
-    product_tile = getattr(tile, f"{width}_tile")
+    some_tile = getattr(tile, f"{width}_tile")
     columns = VECTORS[width] * shape.lanes
     a = rng.standard_normal(700).astype(dtype)
+    a[100] = np.nan
     b = rng.standard_normal(4 + segments * length * columns).astype(dtype)
+    bias = rng.standard_normal(6 + columns).astype(dtype)
     offsets = rng.integers(0, 300, segments)
     reads = rng.integers(0, 300, 2 + shape.places)
     # Rows are written apart from each other, in no order.
     writes = rng.permutation(2 + shape.places) * (columns + 3)
-    expected, actual = (np.zeros(5 + writes.max() + columns, dtype) for _ in "ab")
+    size = 5 + writes.max() + columns
+    addend = rng.standard_normal(size).astype(dtype)
+    before = np.full(size, 7, dtype)
+    expected, actual = before.copy(), before.copy()
     arguments = (5, writes, a, 7, reads, 2, offsets, length, b, 4)
+    arguments += (bias, 6, addend, adds, np.dtype(dtype).type(floor))
 
     @kernel
-    def compiled(out, start, writes, a, a_start, reads, first, offsets, length, b, b0):
-        product_tile(
-            out, start, writes, a, a_start, reads, first, offsets, length, b, b0
-        )
+    def compiled(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f):
+        some_tile(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f)
 
-    product_tile(expected, *arguments)
+    some_tile(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
-    assert (actual[expected == 0] == 0).all()  # nothing is written elsewhere
+    wanted = np.zeros(size, bool)
+    for place in writes[2:]:
+        wanted[5 + place : 5 + place + columns] = True
+    assert (actual[~wanted] == 7).all()  # nothing is written elsewhere
+
+
+@pytest.mark.parametrize("width", VECTORS)
+@pytest.mark.parametrize("length", [1, 9])
+def test_matrix_tile_equals_its_plain_python(width, length, dtype):
+    rng = np.random.default_rng(length)
+    shape = tile.tile_shape(np.dtype(dtype))
+    some_tile = getattr(matrix_tile, f"{width}_product")
+    columns = VECTORS[width] * shape.lanes
+    a = rng.standard_normal(9 + shape.places * 11).astype(dtype)
+    b = rng.standard_normal(4 + length * columns).astype(dtype)
+    expected, actual = (
+        np.zeros(5 + shape.places * (columns + 3), dtype) for _ in range(2)
+    )
+    arguments = (5, columns + 3, a, 7, 11, length, b, 4)
+
+    @kernel
+    def compiled(out, start, step, a, a_start, a_step, length, b, b_start):
+        some_tile(out, start, step, a, a_start, a_step, length, b, b_start)
+
+    some_tile(expected, *arguments)
+    compiled(actual, *arguments)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
     assert np.count_nonzero(actual) == shape.places * columns
 
 
