@@ -70,16 +70,17 @@ class _Worker:
 
     def _serve(self) -> None:
         state, spin = self._state, self._spin
-        job = 1
+        done = 0
         while True:
-            if spin.reaches(state, self._GIVEN, job, _LONG):
-                state[self._TAKEN] = job
+            # Without Python's lock in between, for which it would have to queue.
+            following = self._GIVEN, done + 1
+            if spin.report(state, self._FINISHED, done, *following, _LONG):
+                done += 1
+                state[self._TAKEN] = done
                 self._job()
-                spin.post(state, self._FINISHED, job)
-                job += 1
                 continue
             spin.post(state, self._ASLEEP, 1)
-            if not spin.reaches(state, self._GIVEN, job, 1):
+            if not spin.reaches(state, *following, 1):
                 self._alarm.acquire()
             spin.post(state, self._ASLEEP, 0)
 

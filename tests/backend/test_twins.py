@@ -83,9 +83,23 @@ def arguments(name, setting, rng, draw):
         "adaptive_avg_pool2d_grad": (normal(rng, N, C, *setting.bins), pool.x[2:]),
         "batch_norm_statistics": (plane,),
         "batch_norm_normalize": (plane, *vectors[:4]),
+        "batch_norm_relu": (plane, *vectors[:4], normal(rng, *pool.x)),
+        "batch_norm_relu_grad_sums": (
+            normal(rng, *pool.x),
+            reference.relu(plane),
+            normal(rng, *pool.x),
+            *vectors[:2],
+        ),
         "batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:2]),
         "batch_norm_grad_input": (normal(rng, *pool.x), plane, *vectors[:5]),
         "add": (normal(rng, *pool.x), plane),
+        "rectified_batch_norm_grad_input": (
+            normal(rng, *pool.x),
+            plane,
+            *vectors,
+            normal(rng, C),
+        ),
+        "rectified_batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:4]),
         "relu": (plane,),
         "relu_grad": (normal(rng, *pool.x), plane),
     }[name]

@@ -24,6 +24,13 @@ from npresnet.backend.kernels.norm import (
     batch_norm_normalize,
     batch_norm_statistics,
 )
+from npresnet.backend.kernels.norm_relu import (
+    batch_norm_relu,
+    batch_norm_relu_grad_sums,
+    rectified_batch_norm_grad_input,
+    rectified_batch_norm_grad_sums,
+)
+from npresnet.backend.kernels.optim import sgd_update
 from npresnet.backend.kernels.pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_grad,
@@ -32,6 +39,7 @@ from npresnet.backend.kernels.pool import (
     max_pool2d,
     max_pool2d_grad,
 )
+from npresnet.backend.kernels.shortcut import zero_pad_shortcut, zero_pad_shortcut_grad
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -42,6 +50,8 @@ __all__ = [
     "batch_norm_grad_input",
     "batch_norm_grad_sums",
     "batch_norm_normalize",
+    "batch_norm_relu",
+    "batch_norm_relu_grad_sums",
     "batch_norm_statistics",
     "conv2d",
     "conv2d_grad_input",
@@ -52,6 +62,11 @@ __all__ = [
     "linear_grad_weight",
     "max_pool2d",
     "max_pool2d_grad",
+    "rectified_batch_norm_grad_input",
+    "rectified_batch_norm_grad_sums",
     "relu",
     "relu_grad",
+    "sgd_update",
+    "zero_pad_shortcut",
+    "zero_pad_shortcut_grad",
 ]

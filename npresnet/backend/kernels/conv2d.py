@@ -178,9 +178,9 @@ def _convolve_taps(
     N, K, OH, OW = out.shape
     planned = _plan(rows, columns, N, (x.shape[1], K, groups), (OH, OW), x.dtype)
     lanes = planned.shape.lanes
-    taps = np.array(rows.taps), np.array(columns.taps)
 
     def pack() -> Array:
+        taps = np.array(rows.taps), np.array(columns.taps)
         depth = len(rows.taps) * len(columns.taps) * (x.shape[1] // groups)
         vectors = -(-(K // groups) // lanes)
         packed = memory.empty((groups, vectors * lanes * depth), x.dtype)
@@ -188,7 +188,7 @@ def _convolve_taps(
         share_out(_pack, units, packed, dense(weight), *taps, lanes, backward)
         return packed
 
-    order = f"packed {rows.taps} {columns.taps} {groups} {backward}"
+    order = rows.taps, columns.taps, groups, backward
     packed = prepared(weight, order, pack)
     units = planned.blocks.total * planned.shares
     share_out(_convolve, units, pixels(out), pixels(x), packed, planned, finish)

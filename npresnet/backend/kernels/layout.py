@@ -12,6 +12,7 @@ copy with the border's zeros around it that stays in the core's cache.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,7 @@ class Axis(NamedTuple):
         return self.reach == len(self.taps)
 
 
+@functools.lru_cache(maxsize=512)
 def forward_axes(geometry: Geometry) -> tuple[Axis, Axis]:
     """Describe a convolution, along rows and columns."""
     return _forward(geometry, 0), _forward(geometry, 1)

@@ -18,9 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 
 # Smaller arrays are cheap: the C library keeps their memory anyway.
 _LEAST_BYTES = 1 << 20
+_STEP = 1 << 16  # sizes are rounded up to multiples of this
+_LINE = 64  # bytes
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 2000
-_LINE = 64  # bytes
 # References to a buffer that nobody uses: the list's, the loop variable's, and the
 # argument of `sys.getrefcount`. An array made of it holds one more, and so does every
 # view of that array, because NumPy lets views refer to the buffer itself.
@@ -28,40 +29,38 @@ _IDLE = 3
 
 
 class _Buffers:
+    """Buffers by size, with the number of the request that each last served."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._buffers: list[NDArray[np.uint8]] = []
-        self._last_use: dict[int, int] = {}  # id of a buffer -> number of a request
+        self._buffers: dict[int, list[NDArray[np.uint8]]] = {}
+        self._last_use: dict[int, int] = {}  # by the buffer's id
         self._requests = 0
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return a buffer of `size` bytes, or of somewhat more."""
+        """Return a buffer of at least `size` bytes."""
+        size = -(-size // _STEP) * _STEP
         with self._lock:
             self._requests += 1
-            best = None
-            for buffer in self._buffers:
-                if size <= buffer.nbytes <= size + size // 8 and (
-                    sys.getrefcount(buffer) == _IDLE
-                ):
-                    best = buffer
+            same = self._buffers.setdefault(size, [])
+            for buffer in same:
+                if sys.getrefcount(buffer) == _IDLE:
                     break
-            if best is None:
+            else:
                 self._give_back()
-                best = np.empty(size, np.uint8)
-                self._buffers.append(best)
-            self._last_use[id(best)] = self._requests
-            return best
+                buffer = np.empty(size, np.uint8)
+                same.append(buffer)
+            self._last_use[id(buffer)] = self._requests
+            return buffer
 
     def _give_back(self) -> None:
         """Let go of what has been idle for long."""
-        kept = []
-        for buffer in self._buffers:
-            idle = self._requests - self._last_use[id(buffer)] > _PATIENCE
-            if idle and sys.getrefcount(buffer) == _IDLE:
-                del self._last_use[id(buffer)]
-            else:
-                kept.append(buffer)
-        self._buffers = kept
+        for same in self._buffers.values():
+            for i in reversed(range(len(same))):
+                buffer = same[i]
+                idle = self._requests - self._last_use[id(buffer)] > _PATIENCE
+                if idle and sys.getrefcount(buffer) == _IDLE:
+                    del self._last_use[id(buffer)], same[i]
 
 
 _buffers = _Buffers()

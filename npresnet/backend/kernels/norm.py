@@ -23,10 +23,10 @@ from npresnet.backend.threads import share_out
 Array = NDArray[np.floating[Any]]
 
 _RUN = 1000  # elements, at least; some four vectors of them stay in the cache
-_RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
+RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
 
 
-def _repeated(*vectors: Array) -> Array:
+def repeated(*vectors: Array) -> Array:
     """Repeat vectors (C,), each until it is as long as a run: a row for each."""
     C = len(vectors[0])
     rows = np.empty((len(vectors), -(-_RUN // C), C), vectors[0].dtype)
@@ -42,8 +42,8 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     # the squares that the variance is made of.
     C = x.shape[1]
     k = x[0, :, 0, 0].astype(np.float64)
-    (pivot,) = _repeated(k)
-    length, count = pieces(x.size, len(pivot), _RUNS)
+    (pivot,) = repeated(k)
+    length, count = pieces(x.size, len(pivot), RUNS)
     sums, squares = np.empty((2, count, C), np.float64)
     share_out(_statistics, count, sums, squares, flat(x), pivot, length)
     mean, variance = np.empty((2, C), x.dtype)
@@ -56,8 +56,8 @@ def batch_norm_normalize(
 ) -> Array:
     """See `reference.batch_norm_normalize`."""
     out = empty_images(x.shape, x.dtype)
-    vectors = _repeated(mean, weight * inverse_std, bias)
-    length, count = pieces(x.size, vectors.shape[1], _RUNS)
+    vectors = repeated(mean, weight * inverse_std, bias)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
     share_out(_normalize, count, flat(out), flat(x), *vectors, length)
     return out
 
@@ -67,13 +67,13 @@ def batch_norm_grad_sums(
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
     C = x.shape[1]
-    (means,) = _repeated(mean)
-    length, count = pieces(x.size, len(means), _RUNS)
+    (means,) = repeated(mean)
+    length, count = pieces(x.size, len(means), RUNS)
     sums, products = np.empty((2, count, C), np.float64)
     images = flat(grad_output), flat(x)
     share_out(_grad_sums, count, sums, products, *images, means, length)
     total, total_x_hat = np.empty((2, C), x.dtype)
-    _totals(total, total_x_hat, sums, products, inverse_std)
+    totals(total, total_x_hat, sums, products, inverse_std)
     return total, total_x_hat
 
 
@@ -88,8 +88,8 @@ def batch_norm_grad_input(
 ) -> Array:
     """See `reference.batch_norm_grad_input`."""
     grad_input = empty_images(x.shape, x.dtype)
-    vectors = _repeated(mean, inverse_std * mean_grad_x_hat, scale, mean_grad)
-    length, count = pieces(x.size, vectors.shape[1], _RUNS)
+    vectors = repeated(mean, inverse_std * mean_grad_x_hat, scale, mean_grad)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
     images = flat(grad_input), flat(grad_output), flat(x)
     share_out(_grad_input, count, *images, *vectors, length)
     return grad_input
@@ -109,8 +109,8 @@ def _statistics(sums, squares, x, pivot, length, first, last):
             _add_four_squares(run_sums, run_squares, four, pivot)
         for i in range(fours, len(piece), run):
             _add_squares(run_sums, run_squares, piece[i : i + run], pivot)
-        _fold(sums[p], run_sums)
-        _fold(squares[p], run_squares)
+        fold(sums[p], run_sums)
+        fold(squares[p], run_squares)
 
 
 @kernel
@@ -132,7 +132,7 @@ def _add_four_squares(sums, squares, rows, pivot):
 
 
 @kernel
-def _fold(out, run):
+def fold(out, run):
     """Add up what a run of pixels holds for each channel."""
     C = len(out)
     out[:] = 0
@@ -177,16 +177,17 @@ def _grad_sums(sums, products, grad_output, x, mean, length, first, last):
         for i in range(0, twos, 2 * run):
             grad_two = grad_piece[i : i + 2 * run].reshape(2, run)
             two = piece[i : i + 2 * run].reshape(2, run)
-            _add_two_products(run_sums, run_products, grad_two, two, mean)
+            add_two_products(run_sums, run_products, grad_two, two, mean)
         for i in range(twos, len(piece), run):
             grad, row = grad_piece[i : i + run], piece[i : i + run]
-            _add_products(run_sums, run_products, grad, row, mean)
-        _fold(sums[p], run_sums)
-        _fold(products[p], run_products)
+            add_products(run_sums, run_products, grad, row, mean)
+        fold(sums[p], run_sums)
+        fold(products[p], run_products)
 
 
 @kernel
-def _add_products(sums, products, grad, row, mean):
+def add_products(sums, products, grad, row, mean):
+    """Add a run of the gradient, and of its products with x - mean."""
     for i in range(len(row)):
         g = np.float64(grad[i])
         sums[i] += g
@@ -194,7 +195,8 @@ def _add_products(sums, products, grad, row, mean):
 
 
 @kernel
-def _add_two_products(sums, products, grads, rows, mean):
+def add_two_products(sums, products, grads, rows, mean):
+    """Add two runs at once, so that the sums go to memory half as often."""
     grad, other_grad = grads[0], grads[1]
     row, other_row = rows[0], rows[1]
     for i in range(len(mean)):
@@ -204,7 +206,8 @@ def _add_two_products(sums, products, grads, rows, mean):
 
 
 @kernel
-def _totals(total, total_x_hat, sums, products, inverse_std):
+def totals(total, total_x_hat, sums, products, inverse_std):
+    """Add up the sums of all pieces, which are rows."""
     for c in range(len(total)):
         g, gx = 0.0, 0.0
         for p in range(len(sums)):

@@ -68,6 +68,16 @@ def announce(numbers, i, value, answer, refusal, patience):
 
 
 @kernel
+def report(numbers, i, value, j, next_value, patience):
+    """Write ``numbers[i]``, then wait as `reaches` does, never taking Python's lock."""
+    _store(numbers, i, value)
+    for _ in range(patience):
+        if _load(numbers, j) >= next_value:
+            return True
+    return False
+
+
+@kernel
 def reaches(numbers, i, value, patience):
     """Wait until ``numbers[i]`` is at least `value`; tell whether it came to that."""
     for _ in range(patience):

@@ -44,13 +44,13 @@ class TileShape(NamedTuple):
 
 # With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Sum
 # tiles cannot overlap, so their size is a power of two.
-_PLACES, _ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
+PLACES, ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
 
 
 @functools.cache
 def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     """Return the sizes of the tiles for an element type."""
-    return TileShape(vector_lanes(dtype), _PLACES, _ROWS)
+    return TileShape(vector_lanes(dtype), PLACES, ROWS)
 
 
 def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
@@ -151,20 +151,24 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
             array = context.make_array(signature.args[7])(context, builder, args[7])
             count = builder.extract_value(array.shape, 0)
-            bias = emit.load_row(emit.at(bias_p, args[12]), vectors) * places
+            zeros = [emit.constant(0)] * (places * vectors)
+            start = emit.at(b_p, args[10])
+            sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
+            bias = emit.load_row(emit.at(bias_p, args[12]), vectors)
+            sums = [builder.fadd(s, bias[i % vectors]) for i, s in enumerate(sums)]
 
             def added() -> Values:
-                rows = [
-                    emit.load_row(emit.at(addend_p, write), vectors) for write in writes
-                ]
                 return [
-                    builder.fadd(start, value)
-                    for start, value in zip(bias, sum(rows, []), strict=True)
+                    builder.fadd(value, other)
+                    for p, write in enumerate(writes)
+                    for value, other in zip(
+                        sums[p * vectors : (p + 1) * vectors],
+                        emit.load_row(emit.at(addend_p, write), vectors),
+                        strict=True,
+                    )
                 ]
 
-            sums = emit.either(args[14], added, bias)
-            start = emit.at(b_p, args[10])
-            sums = emit.loop("segment", count, segment, [start, *sums])[1:]
+            sums = emit.either(args[14], added, sums)
             floor = emit.spread_value(args[15])
             for p, write in enumerate(writes):
                 row = sums[p * vectors : (p + 1) * vectors]
@@ -295,7 +299,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
     return tile
 
 
-wide_tile = make_product_tile(_PLACES, 2)
-narrow_tile = make_product_tile(_PLACES, 1)
-wide_sum = make_sum_tile(_ROWS, 2)
-narrow_sum = make_sum_tile(2 * _ROWS, 1)
+wide_tile = make_product_tile(PLACES, 2)
+narrow_tile = make_product_tile(PLACES, 1)
+wide_sum = make_sum_tile(ROWS, 2)
+narrow_sum = make_sum_tile(2 * ROWS, 1)

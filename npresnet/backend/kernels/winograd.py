@@ -29,16 +29,15 @@ from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.finish import Finish, finish_row, finish_with
 from npresnet.backend.kernels.layout import Table
+from npresnet.backend.kernels.matrix_tile import narrow_product, wide_product
 from npresnet.backend.kernels.prepared import prepared
 from npresnet.backend.kernels.tile import (
     TileShape,
     narrow_sum,
-    narrow_tile,
     tile_shape,
     wide_sum,
-    wide_tile,
 )
-from npresnet.backend.kernels.transform import constant_product
+from npresnet.backend.kernels.transform import two_sided_product
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
@@ -99,7 +98,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
 
 
 class _Plan(NamedTuple):
-    """Sizes of a product, and where its tiles read and write."""
+    """Sizes of a product of transformed pixels and weights."""
 
     shape: TileShape
     size: tuple[int, int]  # of the output, in pixels
@@ -109,8 +108,6 @@ class _Plan(NamedTuple):
     # From one tile's channels to the next one's, coming in and going out.
     in_pitch: int
     out_pitch: int
-    reads: Table
-    writes: Table
     origin: Table  # the one segment of a product of matrices
 
 
@@ -129,7 +126,6 @@ def _plan(
     blocks = -(-tiles // _round_up(block, shape.places))
     block = _round_up(-(-tiles // blocks), shape.places)  # all of one size
     pitches = _pitch(C, shape.lanes), _pitch(K, shape.lanes)
-    places = np.arange(block, dtype=np.int64)
     return _Plan(
         shape,
         size,
@@ -137,8 +133,6 @@ def _plan(
         tiles,
         block,
         *pitches,
-        places * pitches[0],
-        places * pitches[1],
         np.zeros(1, np.int64),
     )
 
@@ -254,13 +248,11 @@ _G = (
 )
 _G_TRANSPOSED = tuple(zip(*_G, strict=True))
 
-# apply_b(rows, start, step, out, out_start, out_step, count) multiplies B^T with six
-# rows of `count` numbers, which begin `step` apart in `rows`; the others likewise.
-apply_b = constant_product(_B_TRANSPOSED)
-apply_a = constant_product(_A_TRANSPOSED)
-apply_a_transposed = constant_product(_A)
-apply_g = constant_product(_G)
-apply_g_transposed = constant_product(_G_TRANSPOSED)
+transform_patch = two_sided_product(_B_TRANSPOSED)
+transform_sum = two_sided_product(_A_TRANSPOSED)
+transform_grad = two_sided_product(_A)
+transform_weight = two_sided_product(_G)
+transform_grad_weight = two_sided_product(_G_TRANSPOSED)
 
 
 @kernel
@@ -274,8 +266,7 @@ def _transform_weights(factors, weight, lanes, turned, first, last):
     if turned:
         K, C = C, K
     flat, step = factors.reshape(-1), factors.shape[1]
-    rows = np.empty(9 * C * 2 * lanes, weight.dtype)
-    half = np.empty(18 * C * 2 * lanes, weight.dtype)
+    taps = np.empty(9 * C * 2 * lanes, weight.dtype)
     for pair in range(first, last):
         begin = 2 * pair * lanes
         width = min(2 * lanes, K - begin)
@@ -284,21 +275,19 @@ def _transform_weights(factors, weight, lanes, turned, first, last):
             # The last tap first is the kernel turned by 180 degrees.
             for c in range(C):
                 for m in range(width):
-                    taps = weight[c, begin + m]
+                    kernel = weight[c, begin + m]
                     for tap in range(9):
-                        value = taps[tap // 3, tap % 3]
-                        rows[(8 - tap) * size + c * width + m] = value
+                        value = kernel[tap // 3, tap % 3]
+                        taps[(8 - tap) * size + c * width + m] = value
         else:
             for m in range(width):
                 for c in range(C):
-                    taps = weight[begin + m, c]
+                    kernel = weight[begin + m, c]
                     for tap in range(9):
-                        value = taps[tap // 3, tap % 3]
-                        rows[tap * size + c * width + m] = value
-        apply_g(rows, 0, 3 * size, half, 0, 3 * size, 3 * size)
-        for i in range(6):
-            place = 6 * i * step + begin * C
-            apply_g(half, 3 * i * size, size, flat, place, step, size)
+                        value = kernel[tap // 3, tap % 3]
+                        taps[tap * size + c * width + m] = value
+        place = begin * C
+        transform_weight(taps, 0, 3 * size, size, flat, place, 6 * step, step, size)
 
 
 @kernel
@@ -306,7 +295,6 @@ def _transform_grad_weights(grad_weight, partial, some, first, last):
     """Add the parts up, and compute G^T u G, for `some` input channels at a time."""
     parts, places, C, K = partial.shape
     rows = np.empty((places, K), partial.dtype)
-    half = np.empty(18 * K, partial.dtype)
     taps = np.empty((some, 9, K), partial.dtype)
     flat, taps_flat = rows.reshape(-1), taps.reshape(-1)
     for unit in range(first, last):
@@ -315,10 +303,8 @@ def _transform_grad_weights(grad_weight, partial, some, first, last):
             rows[:] = partial[0, :, c]
             for part in range(1, parts):
                 rows += partial[part, :, c]
-            apply_g_transposed(flat, 0, 6 * K, half, 0, 6 * K, 6 * K)
-            for i in range(3):
-                place = ((c - begin) * 9 + 3 * i) * K
-                apply_g_transposed(half, 6 * i * K, K, taps_flat, place, K, K)
+            place = (c - begin) * 9 * K
+            transform_grad_weight(flat, 0, 6 * K, K, taps_flat, place, 3 * K, K, K)
         # Piece after piece of the result, which has input channels side by side.
         for k in range(K):
             for c in range(begin, end):
@@ -345,66 +331,65 @@ def _transform_pixels(values, x, planned, origin, first, last):
     Row `first` of each of the 36 matrices belongs to the first of them.
     """
     _, H, W, C = x.shape
-    patch, half = np.empty(36 * C, x.dtype), np.empty(36 * C, x.dtype)
+    patch = np.empty(36 * C, x.dtype)
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), x.reshape(-1)
     for t in range(first, last):
         n, top, left = _place(origin + t, planned.size)
         top, left = top - planned.padding[0], left - planned.padding[1]
-        if top >= 0 and left >= 0 and top + 6 <= H and left + 6 <= W:
-            start = ((n * H + top) * W + left) * C
-            apply_b(pixel, start, W * C, half, 0, 6 * C, 6 * C)
-        else:
+        source, start, row = pixel, ((n * H + top) * W + left) * C, W * C
+        if top < 0 or left < 0 or top + 6 > H or left + 6 > W:
             _cut_out(patch, x[n], top, left, 6)
-            apply_b(patch, 0, 6 * C, half, 0, 6 * C, 6 * C)
-        for i in range(6):
-            apply_b(half, 6 * i * C, C, flat, 6 * i * step + t * pitch, step, C)
+            source, start, row = patch, 0, 6 * C
+        transform_patch(source, start, row, C, flat, t * pitch, 6 * step, step, C)
 
 
 @kernel
 def _transform_grads(values, grad, planned, origin, first, last):
     """Compute A grad A^T of the 4x4 gradients of tiles origin + first ... last-1."""
     _, H, W, K = grad.shape
-    patch, half = np.empty(16 * K, grad.dtype), np.empty(24 * K, grad.dtype)
+    patch = np.empty(16 * K, grad.dtype)
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), grad.reshape(-1)
     for t in range(first, last):
         n, top, left = _place(origin + t, planned.size)
-        if top + 4 <= H and left + 4 <= W:
-            start = ((n * H + top) * W + left) * K
-            apply_a_transposed(pixel, start, W * K, half, 0, 4 * K, 4 * K)
-        else:
+        source, start, row = pixel, ((n * H + top) * W + left) * K, W * K
+        if top + 4 > H or left + 4 > W:
             _cut_out(patch, grad[n], top, left, 4)
-            apply_a_transposed(patch, 0, 4 * K, half, 0, 4 * K, 4 * K)
-        for i in range(6):
-            begin = 6 * i * step + t * pitch
-            apply_a_transposed(half, 4 * i * K, K, flat, begin, step, K)
+            source, start, row = patch, 0, 4 * K
+        transform_grad(source, start, row, K, flat, t * pitch, 6 * step, step, K)
 
 
 @kernel
 def _transform_sums(out, sums, planned, finish, origin, first, last):
-    """Compute A^T sum A, the 4x4 pixels of tiles origin + first ... last-1, finished."""
+    """Compute A^T sum A, and finish the pixels of tiles origin + first ... last-1."""
     _, H, W, K = out.shape
-    patch, half = np.empty(4 * K, out.dtype), np.empty(24 * K, out.dtype)
+    patch = np.empty(16 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]
     flat, pixel = sums.reshape(-1), out.reshape(-1)
     finishes = finish.adds or finish.floor == 0 or (finish.bias != 0).any()
     for t in range(first, last):
         n, top, left = _place(origin + t, planned.size)
-        for j in range(6):
-            apply_a(flat, j * step + t * pitch, 6 * step, half, j * K, 6 * K, K)
-        for i in range(min(4, H - top)):
-            start = ((n * H + top + i) * W + left) * K
-            if left + 4 <= W:
-                apply_a(half, 6 * i * K, K, pixel, start, K, K)
-            else:
-                apply_a(half, 6 * i * K, K, patch, 0, K, K)
-                size = (W - left) * K
-                pixel[start : start + size] = patch[:size]
-            if finishes:
-                for j in range(min(4, W - left)):
-                    place = start + j * K
+        start = ((n * H + top) * W + left) * K
+        rows, size = min(4, H - top), min(4, W - left) * K
+        if rows == 4 and size == 4 * K:
+            place = t * pitch
+            transform_sum(flat, place, 6 * step, step, pixel, start, W * K, K, K)
+        else:
+            transform_sum(flat, t * pitch, 6 * step, step, patch, 0, 4 * K, K, K)
+            for i in range(rows):
+                place = start + i * W * K
+                _copy(pixel[place : place + size], patch[4 * i * K :])
+        if finishes:
+            for i in range(rows):
+                for place in range(start + i * W * K, start + i * W * K + size, K):
                     finish_row(pixel[place : place + K], place, 0, finish)
+
+
+@kernel
+def _copy(target, source):
+    for i in range(len(target)):
+        target[i] = source[i]
 
 
 @kernel
@@ -431,48 +416,34 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
     shape = planned.shape
     width = 2 * shape.lanes
     pairs = (K + width - 1) // width
-    none, lowest = np.zeros(width, sums.dtype), sums.dtype.type(-np.inf)
     for unit in range(first, last):
         z, k = unit // pairs, unit % pairs * width
         target, source, weights = sums[z].reshape(-1), values[z].reshape(-1), factors[z]
         for t in range(0, count, shape.places):
+            place, begin = t * planned.out_pitch + k, t * planned.in_pitch
             if k + shape.lanes < K:
-                wide_tile(
+                wide_product(
                     target,
-                    k,
-                    planned.writes,
+                    place,
+                    planned.out_pitch,
                     source,
-                    0,
-                    planned.reads,
-                    t,
-                    planned.origin,
+                    begin,
+                    planned.in_pitch,
                     C,
                     weights,
                     k * C,
-                    none,
-                    0,
-                    none,
-                    False,
-                    lowest,
                 )
             else:
-                narrow_tile(
+                narrow_product(
                     target,
-                    k,
-                    planned.writes,
+                    place,
+                    planned.out_pitch,
                     source,
-                    0,
-                    planned.reads,
-                    t,
-                    planned.origin,
+                    begin,
+                    planned.in_pitch,
                     C,
                     weights,
                     k * C,
-                    none,
-                    0,
-                    none,
-                    False,
-                    lowest,
                 )
 
 
