@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from npresnet.lens.result import Result, column
+from npresnet.lens.untouched import untouched
 from npresnet.nn import Conv2d, Linear, Module, no_grad, watching
 
 
@@ -31,16 +33,16 @@ class CostRow:
         How often one forward pass calls the layer.
     """
 
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int
-    calls: int
+    name: str = column("layer")
+    kind: str = column("type")
+    output_shape: tuple[int, ...] = column("output")
+    parameters: int = column("parameters")
+    macs: int = column("MACs")
+    calls: int = column("calls")
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Result):
     """The cost of a network, for one image.
 
     Attributes
@@ -64,25 +66,18 @@ class Cost:
         """Multiply-adds of all convolutions and linear layers."""
         return sum(row.macs for row in self.rows)
 
+    def summary(self) -> str:
+        """Say what the layers come to."""
+        return (
+            f"one image of {'x'.join(map(str, self.input_shape))}: "
+            f"{self.parameters:,} parameters, {self.macs:,} MACs "
+            f"({self.macs / 1e9:.3f} G)"
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data."""
-        layers = [
-            {
-                "name": row.name,
-                "kind": row.kind,
-                "output_shape": list(row.output_shape),
-                "parameters": row.parameters,
-                "macs": row.macs,
-                "calls": row.calls,
-            }
-            for row in self.rows
-        ]
-        return {
-            "input": list(self.input_shape),
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "layers": layers,
-        }
+        """Return everything, with the totals, as plain data."""
+        totals = {"parameters": self.parameters, "macs": self.macs}
+        return {**super().to_dict(), **totals}
 
 
 def cost(model: Module, input_shape: tuple[int, int, int]) -> Cost:
@@ -123,15 +118,10 @@ def cost(model: Module, input_shape: tuple[int, int, int]) -> Cost:
             1 + (before.calls if before else 0),
         )
 
-    modes = [(module, module.training) for module in model.modules()]
     dtype = next(model.parameters()).dtype
-    try:
+    with untouched(model), no_grad(), watching(note):
         model.eval()
-        with no_grad(), watching(note):
-            model(np.zeros((1, *input_shape), dtype))
-    finally:
-        for module, training in modes:
-            module.training = training
+        model(np.zeros((1, *input_shape), dtype))
     return Cost(tuple(input_shape), tuple(seen.values()))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from tests.lens.state import left_as_it_was
 
 
 def test_a_row_per_layer_with_hand_counted_numbers():
@@ -29,18 +30,16 @@ def test_groups_divide_the_multiplications():
 def test_the_model_is_left_as_it_was():
     model = nr.models.resnet8(seed=1)
     model.layer2.eval()
-    before = model.state_dict()
-    modes = [module.training for module in model.modules()]
-    nr.lens.cost(model, (3, 16, 16))
-    assert [module.training for module in model.modules()] == modes
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+    with left_as_it_was(model):
+        nr.lens.cost(model, (3, 16, 16))
     with pytest.raises(RuntimeError, match="forward pass"):
         model.backward(np.ones((1, 10), np.float32))
 
 
 def test_the_model_is_left_as_it_was_by_an_image_of_the_wrong_shape():
     model = nr.models.resnet8()
-    with pytest.raises(ValueError, match="weight must have shape"):
+    with (
+        pytest.raises(ValueError, match="weight must have shape"),
+        left_as_it_was(model),
+    ):
         nr.lens.cost(model, (4, 16, 16))
-    assert all(module.training for module in model.modules())
