@@ -81,6 +81,10 @@ class Result:
         """Return the rows as a table."""
         return Table.of(self.rows)
 
+    def records(self) -> Table:
+        """Return what a ``.csv`` file gets: the table, unless there is more to say."""
+        return self.table()
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, ready for JSON.
 
@@ -98,7 +102,7 @@ class Result:
         Parameters
         ----------
         path : path
-            Its ending decides: ``.json`` for everything, ``.csv`` for the rows,
+            Its ending decides: ``.json`` for everything, ``.csv`` for the records,
             ``.png``, ``.svg`` or ``.pdf`` for the picture. A file of that name is
             replaced once the new one is complete.
 
@@ -125,7 +129,7 @@ class Result:
             with replacing(target) as new:
                 style.save(figure, new)
             return
-        text = self._json() if suffix == ".json" else self.table().csv()
+        text = self._json() if suffix == ".json" else self.records().csv()
         with replacing(target) as new:
             new.write_text(text, encoding="utf-8", newline="")
 
