@@ -80,7 +80,7 @@ def arm(
 
 
 def fading(
-    axes: Axes, bank: Bank, length: float, color: str, *, order: float, slices: int = 12
+    axes: Axes, bank: Bank, length: float, color: str, *, order: float, slices: int
 ) -> None:
     """Continue a band straight down, ever paler."""
     step = length / slices
@@ -125,4 +125,4 @@ def _fill(
         outline, facecolor=color, edgecolor=color, linewidth=0.2, zorder=order
     )
     patch.set_gid(name)
-    axes.add_patch(patch)
+    axes.add_artist(patch)  # unlike add_patch, it leaves the limits alone: faster

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Scale = Literal["linear", "log"]
 
-_SHORTCUT = style.tint(style.SHORTCUT.color, 0.78)
+_SHORTCUT = style.tint(style.SHORTCUT.color, 0.86)
 _BRANCH = style.tint(style.BRANCH.color, 0.82)
 _STOPPED = style.tint(style.STOPPED.color, 0.6)
 _INK, _PALE_INK, _SHADE = "#333333", "#6B6B6B", "#F3F5F7"
@@ -33,6 +33,8 @@ _NAMES, _NORMS = 0.78, 0.62  # columns for blocks' names and for norms
 _MARGIN, _BETWEEN = 0.3, 0.45
 _HEAD, _FOOT = 1.5, 1.75  # above the first block, and below the last
 _END = 0.42  # from the loss to the first block, and from the last to the images
+_LEGIBLE = 0.15  # height of a block that has room for its name
+_BARS = 5  # of the scale, at most
 _LINEAR_RANGE = 100.0  # largest over smallest norm that a linear scale can show
 
 
@@ -123,10 +125,16 @@ class Gauge:
         top = _round_down(most)
         if self.scale == "linear":
             return [top, top / 2, top / 4]
-        decade = 10.0 ** math.floor(math.log10(top))
-        count = math.ceil(math.log10(decade / self.zero))
-        step = max(1, math.ceil(count / 5))
-        return [decade / 10.0**k for k in range(0, count, step)]
+        powers = range(math.floor(math.log10(self.zero)), math.ceil(math.log10(most)))
+        norms = [
+            n * 10.0**power
+            for power in reversed(powers)
+            for n in (5, 2, 1)
+            if self.zero < n * 10.0**power <= top
+        ]
+        if len(norms) > _BARS:
+            norms = [10.0**power for power in reversed(powers) if 10.0**power <= top]
+        return norms[:: math.ceil(len(norms) / _BARS)]
 
 
 def river(
@@ -162,7 +170,7 @@ def river(
     if not courses or not all(course.names for course in courses):
         raise ValueError("courses: expected at least one, each with at least one block")
     blocks = max(len(course.names) for course in courses)
-    block_height = min(0.9, max(0.42, 9.0 / blocks))
+    block_height = min(0.9, max(9.0 / blocks, min(0.42, 30.0 / blocks)))
     norms = [norm for course in courses for norm in course.norms()]
     gauge = Gauge.of(norms, scale, room=block_height)
 
@@ -170,7 +178,10 @@ def river(
     for course in courses:
         drawings.append(_Drawing(course, gauge, block_height, left))
         left = drawings[-1].right + _BETWEEN
-    width = max(left - _BETWEEN + _MARGIN, 6.3)
+    right = left - _BETWEEN + _MARGIN
+    width = max(right, 6.3)  # room for the legend
+    for drawing in drawings:
+        drawing.move((width - right) / 2)
     height = _HEAD + blocks * block_height + 2 * _END + _FOOT
     with style.house_style():
         figure, (axes,) = style.new_figure(1, width=width, height=height)
@@ -217,6 +228,11 @@ class _Drawing:
         self.bed = left + _NAMES + max(ends, *west) + 0.1
         self.right = self.bed + max(ends, *map(float, [*east, 0.0])) + _NORMS
 
+    def move(self, distance: float) -> None:
+        """Move everything to the right."""
+        self.left, self.bed = self.left + distance, self.bed + distance
+        self.right += distance
+
     def draw(self, axes: Axes) -> None:
         """Draw from the source to the mouth."""
         self.axes = axes
@@ -258,9 +274,10 @@ class _Drawing:
             place = (self.left - 0.08, top), self.right - self.left + 0.16, self.h
             ground = Rectangle(*place, color=_SHADE, linewidth=0, zorder=0)
             self.axes.add_patch(ground)
-        self._say(self.left, top + 0.56 * self.h, names[i])
         begins = i + 1 == len(names) or names[i + 1].rpartition(".")[0] != stage
-        if begins or len(names) <= 12:
+        if begins or self.h > _LEGIBLE:
+            self._say(self.left, top + 0.56 * self.h, names[i])
+        if begins or self.h > 0.7:
             self._say_norm(top + 0.09, self.course.grad_output[i])
 
     def _block(self, i: int, top: float) -> None:
@@ -311,7 +328,9 @@ class _Drawing:
             Bank(end, away, away + width),
         ]
         band(self.axes, banks, _STOPPED, order=1, name=name)
-        fading(self.axes, banks[-1], 0.3 * self.h, _STOPPED, order=1)
+        slices = 12 if self.h > _LEGIBLE else 3
+        length = 0.3 * self.h
+        fading(self.axes, banks[-1], length, _STOPPED, order=1, slices=slices)
 
     def _bank(self, y: float, width: float) -> Bank:
         return Bank.around(self.bed, y, width)

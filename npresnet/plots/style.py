@@ -133,7 +133,7 @@ def tint(color: str, strength: float) -> str:
     Parameters
     ----------
     color : str
-        Any colour.
+        Six hexadecimal digits after a ``#``.
     strength : float
         From 0 (white) to 1 (the colour itself).
 
@@ -142,10 +142,9 @@ def tint(color: str, strength: float) -> str:
     >>> tint("#000000", 0.2)
     '#cccccc'
     """
-    from matplotlib.colors import to_hex, to_rgb
-
-    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(color))
-    return to_hex((red, green, blue))
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    mixed = [round(255 - strength * (255 - part)) for part in parts]
+    return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
 def title(figure: Figure, text: str) -> None:
