@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.passes import (
+    Progress,
     Visit,
     batch_note,
     describe,
@@ -151,7 +152,13 @@ class Ledger(Result):
         )
 
 
-def ledger(model: Module, x: Array, y: NDArray[np.integer[Any]]) -> Ledger:
+def ledger(
+    model: Module,
+    x: Array,
+    y: NDArray[np.integer[Any]],
+    *,
+    progress: Progress | None = None,
+) -> Ledger:
     """Follow the gradient through every residual block, and keep the books.
 
     At each block the gradient by the output meets the ReLU after the addition, which
@@ -170,6 +177,8 @@ def ledger(model: Module, x: Array, y: NDArray[np.integer[Any]]) -> Ledger:
         Normalised images, of the model's dtype.
     y : ndarray of int of shape (N,)
         Labels.
+    progress : callable, optional
+        Called with the blocks that are done and that there are.
 
     Returns
     -------
@@ -205,8 +214,15 @@ def ledger(model: Module, x: Array, y: NDArray[np.integer[Any]]) -> Ledger:
     """
     rows: list[LedgerRow] = []
     with forward_pass(model, x, y) as step:
+        blocks = len(step.visits)
+
+        def note(row: LedgerRow) -> None:
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows), blocks)
+
         for visit in step.visits:
-            visit.block.backward = _audited(visit, rows)  # type: ignore[method-assign]
+            visit.block.backward = _audited(visit, note)  # type: ignore[method-assign]
         grad_images = model.backward(step.grad_logits)
     return Ledger(
         tuple(reversed(rows)),
@@ -219,7 +235,9 @@ def ledger(model: Module, x: Array, y: NDArray[np.integer[Any]]) -> Ledger:
     )
 
 
-def _audited(visit: Visit, rows: list[LedgerRow]) -> Callable[..., Gradient]:
+def _audited(
+    visit: Visit, note: Callable[[LedgerRow], None]
+) -> Callable[..., Gradient]:
     """Return the block's own backward pass, which notes a row as well."""
     name, block, output = visit
     own_backward = block.backward
@@ -234,7 +252,7 @@ def _audited(visit: Visit, rows: list[LedgerRow]) -> Callable[..., Gradient]:
                 total = grad_branch + grad_shortcut
         grad_input = own_backward(grad_output)
         incoming, passed = norm(grad_output), norm(grad_sum)
-        rows.append(
+        note(
             LedgerRow(
                 name,
                 incoming,

@@ -7,7 +7,7 @@ without taking it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from npresnet.models import PlainBlock, ResidualBlock
 from npresnet.nn import Conv2d, CrossEntropyLoss, Linear, Module, replaying, watching
 
 Array = NDArray[np.floating[Any]]
+Progress = Callable[[int, int], None]  # told how much is done, and of how much
 
 
 class Visit(NamedTuple):

@@ -123,11 +123,7 @@ class Result:
         if not target.parent.is_dir():
             raise FileNotFoundError(f"{target.parent}: there is no such folder")
         if suffix in PICTURES:
-            from npresnet.plots import style
-
-            figure = self.plot()
-            with replacing(target) as new:
-                style.save(figure, new)
+            save_figure(self.plot(), target)
             return
         text = self._json() if suffix == ".json" else self.records().csv()
         with replacing(target) as new:
@@ -231,6 +227,14 @@ class Table:
         for row in self.values:
             writer.writerow([_csv(value) for value in row])
         return text.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all; the ending decides the format."""
+    from npresnet.plots import style
+
+    with replacing(path) as new:
+        style.save(figure, new)
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.passes import (
+    Progress,
     Step,
     batch_note,
     describe,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -253,15 +253,15 @@ class _Drawing:
 
     def _end(self, y: float, inner_y: float, width: float, inner_width: float) -> None:
         """Draw the source, or the mouth: the layers outside the blocks."""
-        towards = math.copysign(0.08, inner_y - y)
+        inwards = math.copysign(1, inner_y - y)
         banks = [
             self._bank(y, width),
-            self._bank(y + towards, width),
+            self._bank(y + 0.08 * inwards, width),
             self._bank(inner_y, inner_width),
+            self._bank(inner_y + 0.01 * inwards, inner_width),  # no seam
         ]
         colour = _BRANCH if self.course.is_plain else _SHORTCUT
-        banks.sort()
-        band(self.axes, banks, colour, order=3, name="end")
+        band(self.axes, sorted(banks), colour, order=3, name="end")
 
     def _ground(self, i: int, top: float) -> None:
         """Shade every other stage, name the block, say what norm comes to it."""
