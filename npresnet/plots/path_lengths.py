@@ -92,6 +92,8 @@ def path_lengths(
             )
         upper.axhline(0, color=style.GREY, linewidth=0.8)
         upper.margins(y=0.12)  # room for the means
+        if shares.min() > -0.001:  # less would not be seen
+            upper.set_ylim(bottom=0)
         upper.set_ylabel("share (%)")
         upper.legend(loc="best", title="what crossed k branches")
 

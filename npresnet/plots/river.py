@@ -125,15 +125,13 @@ class Gauge:
         top = _round_down(most)
         if self.scale == "linear":
             return [top, top / 2, top / 4]
-        powers = range(math.floor(math.log10(self.zero)), math.ceil(math.log10(most)))
-        norms = [
-            n * 10.0**power
-            for power in reversed(powers)
-            for n in (5, 2, 1)
-            if self.zero < n * 10.0**power <= top
-        ]
-        if len(norms) > _BARS:
-            norms = [10.0**power for power in reversed(powers) if 10.0**power <= top]
+        least, highest = math.floor(math.log10(self.zero)), math.ceil(math.log10(most))
+        powers = [10.0**power for power in range(highest, least - 1, -1)]
+        for digits in ((5, 2, 1), (1,)):
+            norms = [n * power for power in powers for n in digits]
+            norms = [norm for norm in norms if self.zero < norm <= top]
+            if len(norms) <= _BARS:
+                break
         return norms[:: math.ceil(len(norms) / _BARS)]
 
 
@@ -180,8 +178,9 @@ def river(
         left = drawings[-1].right + _BETWEEN
     right = left - _BETWEEN + _MARGIN
     width = max(right, 6.3)  # room for the legend
-    for drawing in drawings:
-        drawing.move((width - right) / 2)
+    for k, drawing in enumerate(drawings):
+        share = k / (len(drawings) - 1) if len(drawings) > 1 else 0.5
+        drawing.move(share * (width - right))
     height = _HEAD + blocks * block_height + 2 * _END + _FOOT
     with style.house_style():
         figure, (axes,) = style.new_figure(1, width=width, height=height)
@@ -387,7 +386,7 @@ def _legend(
         size = gauge(norm)
         axes.add_patch(Rectangle((x, y - 0.05), size, 0.1, color=_INK, linewidth=0))
         _write(axes, x + size + 0.07, y, f"{norm:g}")
-        x += size + 0.55
+        x += size + 0.48
 
 
 def _caption(axes: Axes, y: float, width: float, gauge: Gauge, note: str) -> None:
