@@ -82,7 +82,7 @@ class Ledger(Result):
     rows : tuple of LedgerRow
         From the first block to the last, as the forward pass meets them.
     network : str
-        What was looked at, as in ``"plain net, 20 layers"``.
+        What was looked at, as in ``"Plain net, 20 layers"``.
     images : int
         N, the size of the batch.
     training : bool
@@ -104,12 +104,15 @@ class Ledger(Result):
     def summary(self) -> str:
         """Say where the gradient begins and ends, and what the rows rest on."""
         first, last = self.rows[0], self.rows[-1]
-        growth = f"{first.grad_input_norm / last.grad_output_norm:.3g}"
+        growth = ""
+        if last.grad_output_norm:
+            factor = first.grad_input_norm / last.grad_output_norm
+            growth = f"; through the blocks x{factor:.3g}"
         return (
             f"{self.network}, {batch_note(self.images, self.training)}: loss "
             f"{self.loss:.4f} nats\n"
             f"norms: by the logits {self.grad_logits_norm:.3e}, by the images "
-            f"{self.grad_images_norm:.3e}; through the blocks x{growth}"
+            f"{self.grad_images_norm:.3e}{growth}"
         )
 
     def plot(

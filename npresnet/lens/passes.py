@@ -139,7 +139,7 @@ def _block_names(model: Module) -> dict[Module, str]:
     }
     if not names:
         raise ValueError(
-            f"model must have residual blocks, got a {type(model).__name__} without"
+            f"model must have residual blocks; {type(model).__name__} has none"
         )
     return names
 

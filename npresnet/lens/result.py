@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,8 +60,6 @@ class Result:
     """
 
     rows: Sequence[Any]
-    # Fields that `to_dict` leaves out: arrays too large for a text file.
-    _not_in_dict: ClassVar[tuple[str, ...]] = ()
 
     def summary(self) -> str:
         """Say in a line or two what the rows come to."""
@@ -93,7 +91,6 @@ class Result:
         return {
             field.name: plain(getattr(self, field.name))
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if field.name not in self._not_in_dict
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -198,7 +198,7 @@ def spectrum(
 
     References
     ----------
-    Veit, Wilber and Belongie, arXiv 1605.06431, sections 3 and 4.3.
+    Veit, Wilber and Belongie, arXiv 1605.06431, sections 3 (paths) and 5 (gradients).
 
     Examples
     --------

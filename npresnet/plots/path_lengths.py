@@ -109,6 +109,11 @@ def path_lengths(
         lower.set_xlim(-0.8, len(paths) - 0.2)
         lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         style.title(figure, "Path lengths of the gradient")
+        style.caption(
+            figure,
+            "A part's share is its scalar product with the whole gradient, divided by "
+            "the gradient's\nwith itself: the bars add up to 100 %. Dotted: means.",
+        )
         upper.set_title(subject, size=9.5, weight="normal")
         if path is not None:
             style.save(figure, path)

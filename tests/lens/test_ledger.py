@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_named(rng):
     x, y = batch(rng)
     with pytest.raises(TypeError, match="model must be a Module"):
         ledger("resnet8", x, y)
-    with pytest.raises(ValueError, match="residual blocks, got a InferenceModel"):
+    with pytest.raises(ValueError, match="residual blocks; InferenceModel has none"):
         ledger(nr.inference(model), x, y)
     with pytest.raises(TypeError, match="float32, got float64"):
         ledger(model, x.astype(float), y)
@@ -166,6 +166,18 @@ def test_it_prints_the_rows_and_says_what_it_was_measured_on(rng):
     assert text.splitlines()[0].split()[:2] == ["block", "|grad_output|"]
     assert "Plain net, 8 layers, a batch of 3 images in evaluation mode" in text
     assert text.count("layer") == 3 + 1  # rows, and "8 layers"
+
+
+def test_no_gradient_at_all_is_a_row_of_zeros(rng):
+    model = nr.models.resnet8()
+    model.fc.weight.data *= 0
+    model.fc.bias.data *= 0
+    model.fc.bias.data[4] = 1000  # the softmax is certain, and right
+    x, _ = batch(rng)
+    result = ledger(model, x, np.array([4, 4, 4]))
+    assert result.rows[-1].grad_output_norm == result.rows[0].stopped_share == 0
+    assert result.rows[0].cosine is None
+    assert "norms: by the logits 0.000e+00" in repr(result)
 
 
 def test_an_exploding_gradient_is_measured_not_hidden(rng):

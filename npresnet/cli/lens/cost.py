@@ -65,8 +65,8 @@ def cost(
     files = [f"cost-{label}{ending}" for ending in (".json", ".csv", ".png")]
     folder = Folder(out, files)
     result = lens.cost(built, shape, repeats=repeats)
-    folder.save(result, *files)
     show([({"model": name}, result)], as_json)
+    folder.save(result, *files)
 
 
 def _build(

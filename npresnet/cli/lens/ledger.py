@@ -55,8 +55,8 @@ def ledger(
         with progress_bar(name) as progress:
             result = lens.ledger(one.model, one.x, one.y, progress=progress)
         results.append(({"model": one.name, "dataset": one.dataset}, result))
+    show(results, as_json)
     for (_, result), files in zip(results, data, strict=True):
         folder.save(result, *files)
     first, *others = [result for _, result in results]
     folder.save_picture(lambda: first.plot(beside=others, scale=scale), picture)
-    show(results, as_json)

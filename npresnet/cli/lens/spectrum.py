@@ -44,5 +44,5 @@ def spectrum(
     folder = Folder(out, files)
     with progress_bar(one.label) as progress:
         result = lens.spectrum(one.model, one.x, one.y, progress=progress)
-    folder.save(result, *files)
     show([({"model": one.name, "dataset": one.dataset}, result)], as_json)
+    folder.save(result, *files)
