@@ -1,5 +1,17 @@
 """Pictures of plain arrays. Matplotlib is loaded when a picture is asked for."""
 
+from npresnet.plots.costs import costs
 from npresnet.plots.curves import learning_curves
+from npresnet.plots.over_time import Panel, over_time
+from npresnet.plots.path_lengths import path_lengths
+from npresnet.plots.river import Course, river
 
-__all__ = ["learning_curves"]
+__all__ = [
+    "Course",
+    "Panel",
+    "costs",
+    "learning_curves",
+    "over_time",
+    "path_lengths",
+    "river",
+]

@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from npresnet import weights
-from npresnet.training.files import replacing
+from npresnet._files import replacing
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"

@@ -78,6 +78,7 @@ def fit(
     quiet: bool = False,
     progress: Progress | None = None,
     callbacks: Iterable[Callable[[Row], None]] = (),
+    step_callbacks: Iterable[Callable[[int], None]] = (),
     record: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Run:
     """Train a model and leave a run folder.
@@ -109,6 +110,9 @@ def fit(
         Who is told how it goes; by default a live bar or plain lines.
     callbacks : iterable of callable, optional
         Each is called with every new row of the history.
+    step_callbacks : iterable of callable, optional
+        Each is called with the number of every step taken (1, 2, ...), the weights
+        just moved.
     record : mapping, optional
         More for ``config.json``, such as ``{"model": {"name": "resnet8"}}``.
 
@@ -167,6 +171,7 @@ def fit(
         folder,
         watch,
         tuple(callbacks),
+        tuple(step_callbacks),
     )
     return session.run(start)
 
@@ -185,9 +190,11 @@ class _Session:
         folder: RunFolder,
         watch: Progress,
         callbacks: tuple[Callable[[Row], None], ...],
+        step_callbacks: tuple[Callable[[int], None], ...],
     ) -> None:
         self.model, self.recipe, self.seed, self.folder = model, recipe, seed, folder
         self.watch, self.callbacks = watch, callbacks
+        self.step_callbacks = step_callbacks
         self.train, self.test, self.validation_set = train, test, validation_set
         self.config = folder.read_config()
         self.history: list[Row] = []
@@ -291,6 +298,8 @@ class _Session:
             model.backward(criterion.backward(), input_grad=False)
             optimizer.lr = self.schedule(first_step + number)
             optimizer.step()
+            for callback in self.step_callbacks:
+                callback(first_step + number + 1)
 
             stop.between_batches = True
             loss_sum += loss * len(labels)

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.training.files import replacing
+from npresnet._files import replacing
 
 if TYPE_CHECKING:
     from npresnet.nn import Module

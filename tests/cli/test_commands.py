@@ -17,6 +17,7 @@ COMMANDS = (
     "eval",
     "predict",
     "summary",
+    "lens",
     "models",
     "datasets",
     "recipes",
