@@ -45,8 +45,8 @@ def find(
     Parameters
     ----------
     model : Module
-        With the parameters that the step began with; it has no gradients and no
-        caches afterwards, and its running statistics have moved on.
+        With the parameters and running statistics that the step began with; it has
+        no gradients afterwards, and its running statistics have moved on.
     criterion : CrossEntropyLoss
         The loss.
     x : ndarray of shape (N, C, H, W)

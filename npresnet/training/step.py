@@ -50,13 +50,14 @@ def take_step(
         If a NaN or an infinity came up; it names where. Parameters, running
         statistics and the optimiser's memory are as they were before the step.
     """
-    buffers = {name: buffer.copy() for name, buffer in model.named_buffers()}
+    buffers = remember(model)
     logits = model(x)  # (N, classes)
     loss = float(criterion(logits, labels))
     optimizer.zero_grad()
     if math.isfinite(loss):
         model.backward(criterion.backward(), input_grad=False)
-    if not (math.isfinite(loss) and _healthy(model)):
+    if not (math.isfinite(loss) and is_healthy(model)):
+        model.load_state_dict(buffers, strict=False)
         where = not_finite.find(model, criterion, x, labels)
         model.load_state_dict(buffers, strict=False)
         model.discard_caches()
@@ -65,13 +66,18 @@ def take_step(
     return loss, int((logits.argmax(axis=1) == labels).sum())
 
 
-def _healthy(model: Module) -> bool:
+def remember(model: Module) -> dict[str, NDArray[Any]]:
+    """Copy the running statistics, which a forward pass moves on."""
+    return {name: buffer.copy() for name, buffer in model.named_buffers()}
+
+
+def is_healthy(model: Module) -> bool:
     """Tell whether all gradients and running statistics are finite."""
-    gradients = (parameter.grad for parameter in model.parameters())
-    buffers = (buffer for _, buffer in model.named_buffers())
+    for parameter in model.parameters():
+        if parameter.grad is not None and not not_finite.is_finite(parameter.grad):
+            return False
     return all(
-        not_finite.is_finite(array)
-        for arrays in (gradients, buffers)
-        for array in arrays
-        if array is not None
+        not_finite.is_finite(buffer)
+        for _, buffer in model.named_buffers()
+        if buffer.dtype.kind == "f"
     )

@@ -37,7 +37,7 @@ def place(folder):
     return (latest.epoch, latest.part.steps) if latest else (0, 0)
 
 
-def kill_and_resume(process, folder, random, kills):
+def kill_and_resume(process, folder, moments, kills):
     """Kill runs in a folder so many times; return how many died while writing."""
     run, writing, done = 0, 0, 0
     while done < kills:
@@ -45,10 +45,10 @@ def kill_and_resume(process, folder, random, kills):
         before = place(path) if path.exists() else (0, 0)
         end = process.train(
             path,
-            seconds=random.uniform(0, 0.7),
-            writing=random.random() < 0.5,  # wait until a file is being written
+            seconds=moments.uniform(0, 0.7),
+            writing=moments.random() < 0.5,  # wait until a file is being written
             # Checkpoints after every batch, after some, or after epochs only.
-            checkpoint_seconds=random.choice((0.0, 0.05, 1e9)),
+            checkpoint_seconds=moments.choice((0.0, 0.05, 1e9)),
         )
         if end == 0:
             run += 1
@@ -72,6 +72,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("backend", ["reference", "numba"])
 def test_killed_at_fifty_random_moments_runs_end_with_the_same_bits(backend, tmp_path):
     with lives(backend) as process:
@@ -81,9 +82,8 @@ def test_killed_at_fifty_random_moments_runs_end_with_the_same_bits(backend, tmp
         writing = kill_and_resume(process, tmp_path / "runs", moments, kills=50)
         for folder in (tmp_path / "runs").iterdir():
             assert_same_run(tmp_path / "undisturbed", folder)
-        # Or the test shows less than it says.
-        assert writing >= 3
-        print(f"50 kills, {writing} of them while a checkpoint was being written")
+        assert writing >= 10
+        print(f"50 kills, {writing} of them while a file was being written")
 
 
 def disk_calls(process, ask):
@@ -120,6 +120,7 @@ def test_a_save_that_is_killed_at_any_call_leaves_a_checkpoint_that_is_whole(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_run_that_is_killed_at_any_call_goes_on_to_the_same_bits(started, tmp_path):
     assert started.train(tmp_path / "undisturbed", epochs=1) == 0
     number = 0
