@@ -83,8 +83,10 @@ def train(**given: Any) -> None:
       curves.png           the learning curves
       checkpoint*          what --resume needs
 
-    Ctrl-C stops at the next batch and keeps the weights of the last complete epoch.
-    A run that is resumed ends with the same bits as one that was never stopped.
+    Ctrl-C finishes the batch under way, writes a checkpoint and stops: nothing is
+    lost. Checkpoints are also written after every epoch, and every two minutes in
+    between, for the day that somebody pulls the plug. A run that is resumed ends
+    with the same bits as one that was never stopped.
 
     Try:
       npresnet train

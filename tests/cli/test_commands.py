@@ -108,7 +108,6 @@ def test_lists_say_what_the_package_knows():
             assert f"\n{setting} " in table
 
 
-@pytest.mark.slow
 def test_models_lists_the_registry_with_its_parameters():
     models = json.loads(invoke("models", "--json").stdout)["models"]
     assert [entry["name"] for entry in models] == nr.models.names()
