@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels import transform, winograd
+from npresnet.backend.kernels import transform, winograd, winograd_transforms
 from npresnet.backend.kernels.compile import kernel
 
 LIMIT = 3e-5
@@ -122,15 +122,15 @@ def test_not_a_number_is_not_lost(rng):
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("transform_patch", 6),
-        ("transform_sum", 6),
-        ("transform_grad", 4),
-        ("transform_weight", 3),
-        ("transform_grad_weight", 6),
+        ("b_product", 6),
+        ("a_product", 6),
+        ("a_transposed_product", 4),
+        ("g_product", 3),
+        ("g_transposed_product", 6),
     ],
 )
 def test_two_sided_products_equal_their_plain_python(name, size, dtype, rng):
-    product = getattr(winograd, name)
+    product = getattr(winograd_transforms, name)
     x = rng.standard_normal(5 + size * size * 70).astype(dtype)
     expected, actual = (np.zeros(3 + 36 * 71, dtype) for _ in range(2))
     arguments = (x, 5, size * 70, 70, 3, 6 * 71, 71, 64)

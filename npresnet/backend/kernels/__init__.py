@@ -1,9 +1,13 @@
 """The hot operations, compiled: names, signatures and results of `reference`.
 
-Each file holds the operations (plain Python, which prepares arrays) and below them
-the compiled loops. `tile` has the two innermost loops of everything heavy,
-`layout` the way in which pixels are laid out for them, `compile` how and where
-compiled code is kept.
+Each file holds operations (plain Python, which prepares arrays) and below them the
+compiled loops. What they have in common:
+
+- `channels_last`: how images lie in memory, and why;
+- `tile`, `matrix_tile`, `vectors`: the innermost loops of everything heavy;
+- `layout`: which pixels a convolution reads; `finish`: what it does to its results;
+- `memory`: room for large arrays, used again; `prepared`: weights put in order once;
+- `compile`, `spin`: how code is compiled and kept, and how threads wait for each other.
 """
 
 from npresnet.backend.kernels.conv2d import (

@@ -28,7 +28,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.finish import Finish, finish_row, finish_with
+from npresnet.backend.kernels.finish import Finish, finish_with
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matrix_tile import narrow_product, wide_product
 from npresnet.backend.kernels.prepared import prepared
@@ -38,7 +38,13 @@ from npresnet.backend.kernels.tile import (
     tile_shape,
     wide_sum,
 )
-from npresnet.backend.kernels.transform import two_sided_product
+from npresnet.backend.kernels.winograd_transforms import (
+    transform_grad_weights,
+    transform_grads,
+    transform_pixels,
+    transform_sums,
+    transform_weights,
+)
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
@@ -163,7 +169,7 @@ def _multiply_pixels(
 
     def transform() -> Array:
         factors = memory.empty((_PLACES, K * C), x.dtype)
-        share_out(_transform_weights, K // lanes, factors, dense(weight), lanes, turned)
+        share_out(transform_weights, K // lanes, factors, dense(weight), lanes, turned)
         return factors
 
     factors = prepared(weight, f"winograd, {turned=}", transform)
@@ -178,9 +184,9 @@ def _multiply_pixels(
     units = _PLACES * -(-K // (2 * lanes))
     for first in range(0, planned.tiles, planned.block):
         count = min(planned.block, planned.tiles - first)
-        share_out(_transform_pixels, count, values, x, planned, first)
+        share_out(transform_pixels, count, values, x, planned, first)
         share_out(_multiply, units, sums, values, factors, planned, C, K, count)
-        share_out(_transform_sums, count, y, sums, planned, finish, first)
+        share_out(transform_sums, count, y, sums, planned, finish, first)
     return out
 
 
@@ -202,14 +208,14 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
         units = _PLACES * -(-K // (2 * planned.shape.lanes))
         for first in range(0, planned.tiles, planned.block):
             count = min(planned.block, planned.tiles - first)
-            share_out(_transform_pixels, count, values, x, planned, first)
-            share_out(_transform_grads, count, grads, grad, planned, first)
+            share_out(transform_pixels, count, values, x, planned, first)
+            share_out(transform_grads, count, grads, grad, planned, first)
             adds = first > 0
             arguments = (partial[0], adds, grads, values, planned, count)
             share_out(_add_products, units, *arguments)
     grad_weight = np.empty((K, C, 3, 3), x.dtype)
     some = planned.shape.lanes
-    share_out(_transform_grad_weights, -(-C // some), grad_weight, partial, some)
+    share_out(transform_grad_weights, -(-C // some), grad_weight, partial, some)
     return grad_weight
 
 
@@ -219,193 +225,6 @@ def _round_up(number: int, multiple: int) -> int:
 
 def _tiles(size: tuple[int, int]) -> int:
     return -(-size[0] // 4) * -(-size[1] // 4)
-
-
-# --------------------------------------------------------------- transforms
-
-_B_TRANSPOSED = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
-)
-_A_TRANSPOSED = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
-)
-_A = tuple(zip(*_A_TRANSPOSED, strict=True))
-
-_G = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-_G_TRANSPOSED = tuple(zip(*_G, strict=True))
-
-transform_patch = two_sided_product(_B_TRANSPOSED)
-transform_sum = two_sided_product(_A_TRANSPOSED)
-transform_grad = two_sided_product(_A)
-transform_weight = two_sided_product(_G)
-transform_grad_weight = two_sided_product(_G_TRANSPOSED)
-
-
-@kernel
-def _transform_weights(factors, weight, lanes, turned, first, last):
-    """Compute G w G^T for some pairs of vectors of output channels.
-
-    ``factors[z]`` has, pair after pair (the last may be a single vector), a row of
-    these channels for every input channel, as tiles take them.
-    """
-    K, C = weight.shape[:2]
-    if turned:
-        K, C = C, K
-    flat, step = factors.reshape(-1), factors.shape[1]
-    taps = np.empty(9 * C * 2 * lanes, weight.dtype)
-    for pair in range(first, last):
-        begin = 2 * pair * lanes
-        width = min(2 * lanes, K - begin)
-        size = C * width
-        if turned:
-            # The last tap first is the kernel turned by 180 degrees.
-            for c in range(C):
-                for m in range(width):
-                    kernel = weight[c, begin + m]
-                    for tap in range(9):
-                        value = kernel[tap // 3, tap % 3]
-                        taps[(8 - tap) * size + c * width + m] = value
-        else:
-            for m in range(width):
-                for c in range(C):
-                    kernel = weight[begin + m, c]
-                    for tap in range(9):
-                        value = kernel[tap // 3, tap % 3]
-                        taps[tap * size + c * width + m] = value
-        place = begin * C
-        transform_weight(taps, 0, 3 * size, size, flat, place, 6 * step, step, size)
-
-
-@kernel
-def _transform_grad_weights(grad_weight, partial, some, first, last):
-    """Add the parts up, and compute G^T u G, for `some` input channels at a time."""
-    parts, places, C, K = partial.shape
-    rows = np.empty((places, K), partial.dtype)
-    taps = np.empty((some, 9, K), partial.dtype)
-    flat, taps_flat = rows.reshape(-1), taps.reshape(-1)
-    for unit in range(first, last):
-        begin, end = unit * some, min((unit + 1) * some, C)
-        for c in range(begin, end):
-            rows[:] = partial[0, :, c]
-            for part in range(1, parts):
-                rows += partial[part, :, c]
-            place = (c - begin) * 9 * K
-            transform_grad_weight(flat, 0, 6 * K, K, taps_flat, place, 3 * K, K, K)
-        # Piece after piece of the result, which has input channels side by side.
-        for k in range(K):
-            for c in range(begin, end):
-                for tap in range(9):
-                    value = taps[c - begin, tap, k]
-                    grad_weight[k, c, tap // 3, tap % 3] = value
-
-
-# ------------------------------------------------------------------ kernels
-
-
-@kernel
-def _place(tile, size):
-    """Return a tile's image, and its first row and column."""
-    down, across = (size[0] + 3) // 4, (size[1] + 3) // 4
-    n, rest = divmod(tile, down * across)
-    return n, rest // across * 4, rest % across * 4
-
-
-@kernel
-def _transform_pixels(values, x, planned, origin, first, last):
-    """Compute B^T patch B of the 6x6 pixels around tiles origin + first ... last-1.
-
-    Row `first` of each of the 36 matrices belongs to the first of them.
-    """
-    _, H, W, C = x.shape
-    patch = np.empty(36 * C, x.dtype)
-    step, pitch = values[0].size, values.shape[2]
-    flat, pixel = values.reshape(-1), x.reshape(-1)
-    for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
-        top, left = top - planned.padding[0], left - planned.padding[1]
-        source, start, row = pixel, ((n * H + top) * W + left) * C, W * C
-        if top < 0 or left < 0 or top + 6 > H or left + 6 > W:
-            _cut_out(patch, x[n], top, left, 6)
-            source, start, row = patch, 0, 6 * C
-        transform_patch(source, start, row, C, flat, t * pitch, 6 * step, step, C)
-
-
-@kernel
-def _transform_grads(values, grad, planned, origin, first, last):
-    """Compute A grad A^T of the 4x4 gradients of tiles origin + first ... last-1."""
-    _, H, W, K = grad.shape
-    patch = np.empty(16 * K, grad.dtype)
-    step, pitch = values[0].size, values.shape[2]
-    flat, pixel = values.reshape(-1), grad.reshape(-1)
-    for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
-        source, start, row = pixel, ((n * H + top) * W + left) * K, W * K
-        if top + 4 > H or left + 4 > W:
-            _cut_out(patch, grad[n], top, left, 4)
-            source, start, row = patch, 0, 4 * K
-        transform_grad(source, start, row, K, flat, t * pitch, 6 * step, step, K)
-
-
-@kernel
-def _transform_sums(out, sums, planned, finish, origin, first, last):
-    """Compute A^T sum A and finish the pixels of tiles origin + first ... last-1."""
-    _, H, W, K = out.shape
-    patch = np.empty(16 * K, out.dtype)
-    step, pitch = sums[0].size, sums.shape[2]
-    flat, pixel = sums.reshape(-1), out.reshape(-1)
-    finishes = finish.adds or finish.floor == 0 or (finish.bias != 0).any()
-    for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
-        start = ((n * H + top) * W + left) * K
-        rows, size = min(4, H - top), min(4, W - left) * K
-        if rows == 4 and size == 4 * K:
-            place = t * pitch
-            transform_sum(flat, place, 6 * step, step, pixel, start, W * K, K, K)
-        else:
-            transform_sum(flat, t * pitch, 6 * step, step, patch, 0, 4 * K, K, K)
-            for i in range(rows):
-                place = start + i * W * K
-                _copy(pixel[place : place + size], patch[4 * i * K :])
-        if finishes:
-            for i in range(rows):
-                for place in range(start + i * W * K, start + i * W * K + size, K):
-                    finish_row(pixel[place : place + K], place, 0, finish)
-
-
-@kernel
-def _copy(target, source):
-    for i in range(len(target)):
-        target[i] = source[i]
-
-
-@kernel
-def _cut_out(patch, image, top, left, side):
-    """Copy side x side pixels; beyond the image is zero."""
-    H, W, C = image.shape
-    for i in range(side):
-        for j in range(side):
-            row = patch[(i * side + j) * C : (i * side + j + 1) * C]
-            if 0 <= top + i < H and 0 <= left + j < W:
-                source = image[top + i, left + j]
-                for c in range(C):
-                    row[c] = source[c]
-            else:
-                row[:] = 0
 
 
 @kernel
@@ -505,9 +324,9 @@ def _convolve(out, x, factors, planned, finish, first_block, end_block):
     for number in range(first_block, end_block):
         first = number * block
         count = min(block, planned.tiles - first)
-        _transform_pixels(values, x, planned, first, 0, count)
+        transform_pixels(values, x, planned, first, 0, count)
         _multiply(sums, values, factors, planned, C, K, count, 0, units)
-        _transform_sums(out, sums, planned, finish, first, 0, count)
+        transform_sums(out, sums, planned, finish, first, 0, count)
 
 
 @kernel
@@ -521,8 +340,8 @@ def _correlate(partial, grad_output, x, planned, blocks, first_part, end_part):
         for number in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = number * block
             count = min(block, planned.tiles - first)
-            _transform_pixels(values, x, planned, first, 0, count)
-            _transform_grads(grads, grad_output, planned, first, 0, count)
+            transform_pixels(values, x, planned, first, 0, count)
+            transform_grads(grads, grad_output, planned, first, 0, count)
             adds = number > part * blocks // parts
             total = partial[part]
             _add_products(total, adds, grads, values, planned, count, 0, units)
