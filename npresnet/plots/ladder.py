@@ -114,9 +114,16 @@ def _bars(
 
 def _write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
     """Write to the right of a place, so that lines behind do not show through."""
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-    place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-    axes.annotate(text, (x, y), bbox=box, zorder=4, **place, **look)
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        zorder=4,
+        **look,
+    )
 
 
 def _digits(value: float, digits: int = 3) -> str:
