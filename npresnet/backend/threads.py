@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# More pieces than threads, so that a thread that is held up leaves work to others.
-_PIECES_PER_THREAD = 2
+# More would leave work to others when a thread is held up, but two threads that end a
+# piece at the same moment queue for Python's lock.
+_PIECES_PER_THREAD = 1
 # How often a thread looks before it does something else: a worker, waiting for more,
 # for longer than the pauses between the kernels of a network; a caller, waiting for a
 # worker that may have lost its processor, for some microseconds.
+_PAUSE = 1 << 15  # some microseconds
 _LONG, _SHORT = 1 << 20, 1 << 17
 
 
@@ -48,23 +50,29 @@ class _Worker:
         self._job: Callable[[], None] = _do_nothing
         self._jobs = 0
         self._alarm = threading.Semaphore(0)
-        threading.Thread(
-            target=self._serve, daemon=True, name="npresnet-worker"
-        ).start()
+        thread = threading.Thread(target=self._serve, name="npresnet-worker")
+        thread.daemon = True
+        thread.start()
+        self.ident = thread.ident
 
     def give(self, job: Callable[[], None]) -> None:
-        """Have `job` called, which must not raise; `finish` comes before the next."""
+        """Have `job` called, which must not raise and may be called again.
+
+        A worker that is late calls the newest job, for the older ones, too.
+        """
         self._job = job
         self._jobs += 1
         # Wait a moment for the answer, so that the worker finds Python's lock free: to
         # be woken up takes longer. One that sleeps says so before it looks once more.
         places = self._TAKEN, self._ASLEEP
-        self._spin.announce(self._state, self._GIVEN, self._jobs, *places, _SHORT)
+        self._spin.announce(
+            self._state, self._GIVEN, self._jobs, *places, _SHORT, _PAUSE
+        )
         if self._state[self._ASLEEP]:
             self._alarm.release()
 
     def finish(self) -> None:
-        """Wait until the job is done."""
+        """Wait until all jobs are done."""
         while not self._spin.reaches(self._state, self._FINISHED, self._jobs, _SHORT):
             time.sleep(0)
 
@@ -173,21 +181,43 @@ def set_threads(count: int) -> int:
     return _threads
 
 
+# How long one thread takes for a kernel over so many blocks with a first array of such
+# a size. What takes less than this is done before another thread has begun.
+_WORTH_SHARING = 80e-6
+_done_once: set[tuple[Any, int, int]] = set()
+_seconds: dict[tuple[Any, int, int], float] = {}
+
+
 def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
     """Call ``kernel(*arguments, first, last)`` until blocks 0 ... `blocks` are done.
 
-    The caller's thread works too. An exception in any thread is raised here.
+    The caller's thread works too. An exception in any thread is raised here. Work that
+    is too small to be shared is found out by doing it alone, twice (the first time,
+    code may be compiled).
     """
     threads = get_threads()
     pieces = min(blocks, threads * _PIECES_PER_THREAD)
     if threads == 1 or pieces <= 1:
         kernel(*arguments, 0, blocks)
         return
+    work = kernel, blocks, getattr(arguments[0], "size", 0) if arguments else 0
+    seconds = _seconds.get(work)
+    if _WORTH_SHARING and (seconds is None or seconds < _WORTH_SHARING):
+        begin = time.perf_counter()
+        kernel(*arguments, 0, blocks)
+        taken = time.perf_counter() - begin
+        if work not in _done_once:
+            _done_once.add(work)
+        elif seconds is None:
+            _seconds[work] = taken
+        return
 
     tickets: Iterator[int] = itertools.count()
     errors: list[BaseException] = []
+    begun: set[int] = set()  # threads that may have a piece
 
-    def work() -> None:
+    def do_pieces() -> None:
+        begun.add(threading.get_ident())
         try:
             while (piece := next(tickets)) < pieces:
                 first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
@@ -198,9 +228,11 @@ def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None
     with _pool.lock:
         workers = _pool.workers(min(threads, pieces) - 1)
         for worker in workers:
-            worker.give(work)
-        work()
+            worker.give(do_pieces)
+        do_pieces()
+        # Whoever has not begun by now will find nothing left, whenever it wakes up.
         for worker in workers:
-            worker.finish()
+            if worker.ident in begun:
+                worker.finish()
     if errors:
         raise errors[0]

@@ -53,18 +53,20 @@ def post(numbers, i, value):
 
 
 @kernel
-def announce(numbers, i, value, answer, refusal, patience):
+def announce(numbers, i, value, answer, refusal, patience, pause):
     """Write ``numbers[i]``, and wait until ``numbers[answer]`` is at least as large.
 
-    Tell whether it came to that; not if ``numbers[refusal]`` is not zero.
+    Then wait a little more, until whoever answered has let go of Python's lock: to
+    queue for it takes longer. Give up if ``numbers[refusal]`` is not zero.
     """
     _store(numbers, i, value)
     for _ in range(patience):
         if _load(numbers, answer) >= value:
-            return True
+            for _ in range(pause):
+                _load(numbers, answer)
+            return
         if _load(numbers, refusal) != 0:
-            return False
-    return False
+            return
 
 
 @kernel
