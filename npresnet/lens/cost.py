@@ -13,7 +13,7 @@ import numpy as np
 
 from npresnet.lens.result import Result, column
 from npresnet.lens.untouched import untouched
-from npresnet.nn import Conv2d, Linear, Module, no_grad, watching
+from npresnet.nn import Conv2d, Linear, Module, layer_by_layer, no_grad, watching
 
 if TYPE_CHECKING:
     from npresnet.plots.style import Figure
@@ -183,7 +183,7 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
         )
 
     x = np.zeros((1, *input_shape), next(model.parameters()).dtype)
-    with untouched(model), no_grad():
+    with untouched(model), no_grad(), layer_by_layer():
         model.eval()
         with watching(note):
             model(x)

@@ -103,4 +103,8 @@ def _recompute(cache: BatchNormCache, bias: Array) -> Callable[[], Array]:
 
 
 def _may_fuse(bn: BatchNorm2d, relu: ReLU) -> bool:
-    return modes.is_fusing() and type(bn) is BatchNorm2d and type(relu) is ReLU
+    """Tell whether nobody looks at these layers, and both are as we wrote them."""
+    if not modes.is_fusing() or type(bn) is not BatchNorm2d or type(relu) is not ReLU:
+        return False
+    own = vars(bn).keys() | vars(relu).keys()  # somebody may have replaced a method
+    return "forward" not in own and "backward" not in own

@@ -93,6 +93,14 @@ def test_a_block_of_somebody_elses_is_taken_as_written(rng):
     assert (ours(x) != theirs(x)).any()
 
 
+def test_a_layer_whose_method_was_replaced_is_really_called(rng):
+    block, calls = nr.models.BasicBlock(4, 4), []
+    forward = block.bn1.forward
+    block.bn1.forward = lambda x: calls.append(1) or forward(x)
+    block(rng.standard_normal((2, 4, 5, 5)).astype(np.float32))
+    assert calls == [1]
+
+
 def test_activations_between_the_layers_are_not_kept(rng):
     block = nr.models.BasicBlock(4, 4)
     block(rng.standard_normal((2, 4, 5, 5)).astype(np.float32))

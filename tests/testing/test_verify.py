@@ -114,6 +114,7 @@ UNVERIFIED = {
     "batch_norm_relu",
     "batch_norm_relu_grad_sums",
     "fused_conv2d",
+    "sgd_update",
     "rectified_batch_norm_grad_input",
     "rectified_batch_norm_grad_sums",
 }
