@@ -8,6 +8,8 @@
     The weights of the last complete epoch; in the end, the final ones.
 ``curves.png``
     The learning curves so far.
+``report.html``
+    What came of it, on one page; written when the run is complete.
 ``checkpoint.safetensors``, ``checkpoint-previous.safetensors``
     What ``--resume`` needs, and the one before, should the newest be damaged.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +41,8 @@ _NEEDED = (
     "dataset.mean",
     "dataset.std",
 )
-_CURVES, _CHECKPOINT = "curves.png", "checkpoint.safetensors"
+_CURVES, _REPORT = "curves.png", "report.html"
+_CHECKPOINT = "checkpoint.safetensors"
 
 
 class RunFolder:
@@ -56,6 +60,7 @@ class RunFolder:
         self.metrics_path = self.path / _METRICS
         self.weights_path = self.path / _WEIGHTS
         self.curves_path = self.path / _CURVES
+        self.report_path = self.path / _REPORT
         self.checkpoint_path = self.path / _CHECKPOINT
 
     @classmethod
@@ -123,9 +128,14 @@ class RunFolder:
         return read_config(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write ``config.json``."""
+        """Write ``config.json``, with lists of numbers on one line each."""
+        text = json.dumps(config, indent=2)
+        # No string holds a line's end as such: what is matched is a list.
+        text = re.sub(
+            r"\[\n[-+.,\deE\s]*\]", lambda found: " ".join(found[0].split()), text
+        )
         with replacing(self.config_path) as new:
-            new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            new.write_text(text + "\n", encoding="utf-8")
 
     def write_metrics(self, history: Sequence[Mapping[str, float | None]]) -> None:
         """Write ``metrics.csv``: a header, and one row per epoch."""
@@ -150,6 +160,11 @@ class RunFolder:
 
         with replacing(self.curves_path) as new:
             learning_curves(history, new)
+
+    def write_report(self, html: str) -> None:
+        """Write ``report.html``."""
+        with replacing(self.report_path) as new:
+            new.write_text(html, encoding="utf-8")
 
 
 def read_config(path: Path) -> dict[str, Any]:
