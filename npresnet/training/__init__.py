@@ -4,7 +4,8 @@ from npresnet.training import recipes
 from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import TrainingInterrupted
 from npresnet.training.loop import Run, fit
-from npresnet.training.recipes import Recipe
+from npresnet.training.recipe import Recipe
+from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "evaluate",
     "fit",
     "recipes",
+    "write_report",
 ]

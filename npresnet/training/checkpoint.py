@@ -1,9 +1,10 @@
 """Checkpoints: all that a run needs in order to go on, at the end of an epoch.
 
-A checkpoint is one safetensors file: the model's ``state_dict``, the optimiser's,
-and, as JSON in the header, the epoch and the history. The order of batches and the
-augmentation depend on (seed, epoch) alone, and the learning rate on the step, so
-nothing else has to be remembered for the same bits.
+A checkpoint is one safetensors file: the ``state_dict`` of the model, of the
+optimiser, and of the average of the weights where there is one; and, as JSON in the
+header, the epoch and the history. The order of batches and the augmentation depend on
+(seed, epoch) alone, and the learning rate on the step, so nothing else has to be
+remembered for the same bits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from npresnet.training.files import replacing
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
+_AVERAGE = "average/"
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,15 @@ class Checkpoint:
         Their ``state_dict``.
     history : list of dict
         One row per epoch completed.
+    average : dict of str to ndarray
+        ``state_dict`` of the average of the weights; empty where none is taken.
     """
 
     epoch: int
     model: dict[str, NDArray[Any]]
     optimizer: dict[str, NDArray[Any]]
     history: list[dict[str, float | None]]
+    average: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -56,6 +61,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {
         **{_MODEL + name: array for name, array in checkpoint.model.items()},
         **{_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()},
+        **{_AVERAGE + name: array for name, array in checkpoint.average.items()},
     }
     facts = json.dumps({"epoch": checkpoint.epoch, "history": checkpoint.history})
     with replacing(path) as new:
@@ -86,7 +92,11 @@ def load(path: Path) -> Checkpoint:
     if not intact:
         raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
     return Checkpoint(
-        epoch, _part(tensors, _MODEL), _part(tensors, _OPTIMIZER), history
+        epoch,
+        _part(tensors, _MODEL),
+        _part(tensors, _OPTIMIZER),
+        history,
+        _part(tensors, _AVERAGE),
     )
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata as installed
 from typing import TYPE_CHECKING, Any
 
-from npresnet.training.recipes import Recipe
+from npresnet.training import machine
+from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ _DEFAULT_RECIPE, _DEFAULT_SEED = "digits-quick", 0
 def describe(
     model: Module,
     train: Dataset,
+    validation: Dataset | None,
     test: Dataset,
-    validation_set: Dataset | None,
     record: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Collect what ``config.json`` says of model, data and machine.
@@ -34,8 +32,8 @@ def describe(
     ----------
     model : Module
         The model to be trained.
-    train, test, validation_set : Dataset
-        The data; `validation_set` may be None.
+    train, validation, test : Dataset
+        The data; `validation` may be None.
     record : mapping, optional
         Entries that the caller adds to ``model`` and ``dataset``.
     """
@@ -53,22 +51,14 @@ def describe(
         "dataset": {
             "name": train.name,
             "train": len(train),
-            "validation": 0 if validation_set is None else len(validation_set),
+            "validation": 0 if validation is None else len(validation),
             "test": len(test),
             "image_shape": list(train.images.shape[1:]),
             "classes": list(train.classes),
-            "mean": [float(value) for value in train.mean],
-            "std": [float(value) for value in train.std],
+            "mean": train.mean.tolist(),
+            "std": train.std.tolist(),
         },
-        "environment": {
-            "python": platform.python_version(),
-            "numpy": installed.version("numpy"),
-            "numba": installed.version("numba"),
-            "platform": platform.platform(),
-            "backend": npresnet.get_backend(),
-            "threads": npresnet.get_threads(),
-            "command": sys.argv,
-        },
+        "environment": machine.describe(),
     }
     for section, entries in (record or {}).items():
         config.setdefault(section, {}).update(entries)
@@ -76,17 +66,19 @@ def describe(
 
 
 def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> str:
-    """Say in two lines what is about to happen."""
+    """Say in three lines what is about to happen."""
     import npresnet
 
     model, data = config["model"], config["dataset"]
     shape = "x".join(map(str, data["image_shape"]))
     threads = npresnet.get_threads()
+    held_out = f"{data['validation']:,} validation, " if data["validation"] else ""
     return (
         f"{model['name']}, {model['parameters']:,} parameters, on {data['name']}: "
-        f"{data['train']:,} training and {data['test']:,} test images of {shape}\n"
+        f"{data['train']:,} training, {held_out}{data['test']:,} test images of "
+        f"{shape}\n"
         f"recipe {recipe.name}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, "
-        f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}, "
+        f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}\n"
         f"into {folder.path}"
     )
 
@@ -106,9 +98,14 @@ def kernels_are_missing() -> bool:
 def metadata(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what the weights' header says, so that they can travel alone.
 
-    One entry, ``"npresnet"``: the sections ``model`` and ``dataset`` as JSON.
+    One entry, ``"npresnet"``, is JSON: the sections ``model`` and ``dataset``, and
+    in ``evaluation`` how they were measured.
     """
-    sections = {"model": config["model"], "dataset": config["dataset"]}
+    sections = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "evaluation": {"flip": bool(config["recipe"].get("test_flip"))},
+    }
     return {"npresnet": json.dumps(sections)}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, recipes
+from npresnet.training.averaging import Averaging
 from npresnet.training.checkpoint import Checkpoint
 from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import (
@@ -22,18 +24,18 @@ from npresnet.training.interruption import (
     TrainingInterrupted,
     stop_requests,
 )
+from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress, make_progress
-from npresnet.training.recipes import Recipe
+from npresnet.training.recipe import Recipe
+from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder
+from npresnet.training.sets import Sets, prepare
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
 
 _SECONDS_BETWEEN_PICTURES = 10
-
-# A row of metrics.csv. None: not measured in that epoch.
-Row = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,10 @@ class Run:
         One row per epoch: ``epoch`` (1, 2, ...), ``lr`` (of the epoch's last step),
         ``train_loss`` (nats), ``train_accuracy`` (0 to 1), both as they came up while
         the weights changed, the same for ``test`` (and ``validation``, where there
-        is such a set), ``seconds`` (training and evaluation) and
-        ``images_per_second`` (training).
+        is such a set) with the weights, or their average, at the epoch's end,
+        ``test_flip`` (1: mirror images were looked at, too; absent where they were
+        not), ``seconds`` (training and evaluation) and ``images_per_second``
+        (training).
     test : Evaluation
         The final weights on the test set.
     """
@@ -85,12 +89,14 @@ def fit(
     Parameters
     ----------
     model : Module
-        Changed in place; in training mode afterwards.
+        Changed in place; in training mode afterwards. Where the recipe averages
+        weights, it ends as their average.
     train, test : Dataset
         Images to learn from, and images to measure on.
     validation_set : Dataset, optional
         Images to measure on after each epoch; the test set is then looked at once,
-        after the last epoch. Without it, the test set is measured after each epoch.
+        after the last epoch. Takes the place of those that the recipe would hold out
+        of `train`. Without either, the test set is measured after each epoch.
     recipe : str or Recipe, default "digits-quick"
         The settings, or the name of a recipe.
     out : path or None, default "runs/first"
@@ -135,15 +141,15 @@ def fit(
     step: a run that was interrupted and resumed ends with the same bits as one that
     was not.
     """
-    _check_data(train, test, validation_set)
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    facts = configuration.describe(model, train, test, validation_set, record)
     watch = make_progress(quiet) if progress is None else progress
 
     if resume is not None:
         folder = RunFolder.open(resume)
         config = folder.read_config()
         resolved = Recipe.from_dict(config["recipe"])
+        sets = prepare(resolved, train, test, validation_set)
+        facts = configuration.describe(model, *sets, record)
         configuration.check_resumed(folder, config, facts, recipe, seed, given)
         seed = int(config["seed"])
         start, remarks = checkpoint.load_latest(folder.checkpoint_path)
@@ -152,22 +158,15 @@ def fit(
     else:
         chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
         resolved = chosen.changed(**given)
+        sets = prepare(resolved, train, test, validation_set)
+        resolved = resolved.fitted_to(len(sets.train))
+        facts = configuration.describe(model, *sets, record)
         facts.update(recipe=resolved.to_dict(), seed=seed)
         folder = RunFolder.create(out, facts["model"]["name"], train.name)
         folder.write_config(facts)
         start = None
 
-    session = _Session(
-        model,
-        train,
-        test,
-        validation_set,
-        resolved,
-        seed,
-        folder,
-        watch,
-        tuple(callbacks),
-    )
+    session = _Session(model, sets, resolved, seed, folder, watch, tuple(callbacks))
     return session.run(start)
 
 
@@ -177,9 +176,7 @@ class _Session:
     def __init__(
         self,
         model: Module,
-        train: Dataset,
-        test: Dataset,
-        validation_set: Dataset | None,
+        sets: Sets,
         recipe: Recipe,
         seed: int,
         folder: RunFolder,
@@ -188,13 +185,14 @@ class _Session:
     ) -> None:
         self.model, self.recipe, self.seed, self.folder = model, recipe, seed, folder
         self.watch, self.callbacks = watch, callbacks
-        self.train, self.test, self.validation_set = train, test, validation_set
+        self.sets = sets
         self.config = folder.read_config()
         self.history: list[Row] = []
         self.drawn = -math.inf
-        self.steps = math.ceil(len(train) / recipe.batch_size)  # per epoch
+        self.steps = recipe.steps_per_epoch(len(sets.train))
         self.schedule: Schedule = recipe.make_schedule(self.steps)
         self.optimizer: Optimizer = recipe.make_optimizer(model)
+        self.averaging = Averaging(recipe, model)
 
     def run(self, start: Checkpoint | None) -> Run:
         """Train the epochs that are left."""
@@ -208,6 +206,7 @@ class _Session:
             raise self._interrupted(stop) from None
         finally:
             self.watch.close()
+        self._finish(result)
         return Run(self.folder.path, self.recipe, self.history, result)
 
     def _announce(self) -> None:
@@ -230,15 +229,26 @@ class _Session:
             self.watch.end_epoch(row)
             for callback in self.callbacks:
                 callback(row)
-        return evaluate(self.model, self.test) if result is None else result
+        if result is None:  # there was nothing left to train
+            with self.averaging.applied():
+                result = self._evaluate("test", self.sets.test)
+        return result
+
+    def _finish(self, result: Evaluation) -> None:
+        """Leave the model as it was measured, and write the report."""
+        self.averaging.settle()
+        self.model.train()
+        write_report(self.folder, self.sets.test, result)
 
     def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
         """Train one epoch and measure it."""
-        self.watch.begin_epoch(epoch, self.recipe.epochs, self.steps)
+        first_step = (epoch - 1) * self.steps
+        steps = min(self.steps, self.recipe.total_steps(self.steps) - first_step)
+        self.watch.begin_epoch(epoch, self.recipe.epochs, steps)
         began = time.perf_counter()
         # NaN and infinity are looked for where the loss is known: one line names them.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loss, accuracy = self._train_epoch(epoch, stop)
+            loss, accuracy, images = self._train_epoch(epoch, steps, stop)
             trained = time.perf_counter()
             row: Row = {
                 "epoch": epoch,
@@ -246,20 +256,33 @@ class _Session:
                 "train_loss": loss,
                 "train_accuracy": accuracy,
             }
-            result: Evaluation | None = None
-            if self.validation_set is not None:
-                self._measure("validation", self.validation_set, row)
-            if self.validation_set is None or epoch == self.recipe.epochs:
-                result = self._measure("test", self.test, row)
-            else:
-                row.update(test_loss=None, test_accuracy=None)
+            self.averaging.after_epoch(epoch, self._batches(epoch))
+            with self.averaging.applied():
+                result = self._measure_epoch(epoch, row)
         row["seconds"] = time.perf_counter() - began
-        row["images_per_second"] = len(self.train) / (trained - began)
+        row["images_per_second"] = images / (trained - began)
         return row, result
 
-    def _train_epoch(self, epoch: int, stop: StopRequest) -> tuple[float, float]:
-        """Go through the training set once; return mean loss and accuracy."""
+    def _batches(
+        self, epoch: int
+    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
+        """Return an epoch's batches; they depend on seed and epoch alone."""
         from npresnet.data import batches
+
+        return batches(
+            self.sets.train,
+            self.recipe.batch_size,
+            shuffle=True,
+            seed=self.seed,
+            epoch=epoch,
+            augment=self.recipe.make_augmentation(self.sets.train.images.shape[1]),
+            dtype=_dtype(self.model),
+        )
+
+    def _train_epoch(
+        self, epoch: int, steps: int, stop: StopRequest
+    ) -> tuple[float, float, int]:
+        """Take an epoch's steps; return mean loss, accuracy and number of images."""
         from npresnet.nn import CrossEntropyLoss
 
         model, optimizer = self.model, self.optimizer
@@ -267,40 +290,51 @@ class _Session:
         first_step = (epoch - 1) * self.steps
         loss_sum, correct, images = 0.0, 0, 0
         model.train()
-        for number, (x, labels) in enumerate(
-            batches(
-                self.train,
-                self.recipe.batch_size,
-                shuffle=True,
-                seed=self.seed,
-                epoch=epoch,
-                augment=self.recipe.make_augmentation(self.train.images.shape[1]),
-                dtype=_dtype(model),
-            )
-        ):
+        for number, (x, labels) in enumerate(islice(self._batches(epoch), steps)):
             if stop.signal_number is not None:
                 raise KeyboardInterrupt
             logits = model(x)  # (N, classes)
             loss = float(criterion(logits, labels))
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"epoch {epoch}, step {number + 1} of {self.steps}: the loss is "
+                    f"epoch {epoch}, step {number + 1} of {steps}: the loss is "
                     f"{loss}; {self._kept()} (a lower learning rate may help)"
                 )
             optimizer.zero_grad()
             model.backward(criterion.backward(), input_grad=False)
             optimizer.lr = self.schedule(first_step + number)
             optimizer.step()
+            self.averaging.after_step()
 
             stop.between_batches = True
             loss_sum += loss * len(labels)
             correct += int((logits.argmax(axis=1) == labels).sum())
             images += len(labels)
-            self.watch.batch(loss_sum / images, correct / images, len(labels))
-        return loss_sum / images, correct / images
+            self.watch.batch(
+                loss_sum / images, correct / images, len(labels), optimizer.lr
+            )
+        return loss_sum / images, correct / images, images
+
+    def _measure_epoch(self, epoch: int, row: Row) -> Evaluation | None:
+        """Measure what is to be measured after an epoch; return the test's result."""
+        result: Evaluation | None = None
+        validation = self.sets.validation
+        if validation is not None:
+            self._measure("validation", validation, row)
+        if validation is None or epoch == self.recipe.epochs:
+            result = self._measure("test", self.sets.test, row)
+        else:
+            row.update(test_loss=None, test_accuracy=None)
+        if self.recipe.test_flip:
+            row["test_flip"] = 1
+        return result
+
+    def _evaluate(self, name: str, dataset: Dataset) -> Evaluation:
+        self.watch.measuring(name, len(dataset))
+        return evaluate(self.model, dataset, flip=self.recipe.test_flip)
 
     def _measure(self, name: str, dataset: Dataset, row: Row) -> Evaluation:
-        result = evaluate(self.model, dataset)
+        result = self._evaluate(name, dataset)
         if not math.isfinite(result.loss):
             raise FloatingPointError(
                 f"epoch {row['epoch']}: the {name} loss after its last step is "
@@ -318,6 +352,7 @@ class _Session:
             self.model.state_dict(),
             self.optimizer.state_dict(),
             self.history,
+            self.averaging.state_dict(),
         )
         try:
             checkpoint.save(self.folder.checkpoint_path, state)
@@ -328,7 +363,8 @@ class _Session:
             raise
 
     def _write_results(self) -> None:
-        self.folder.write_weights(self.model, configuration.metadata(self.config))
+        with self.averaging.applied():
+            self.folder.write_weights(self.model, configuration.metadata(self.config))
         self.folder.write_metrics(self.history)
         # A picture takes a third of a second: as much as a short epoch.
         now = time.monotonic()
@@ -342,6 +378,7 @@ class _Session:
         self.folder.remove_leftovers()
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
+        self.averaging.load_state_dict(start.average)
         self.history = start.history
         if self.folder.curves_path.exists():
             self.drawn = time.monotonic()
@@ -369,20 +406,3 @@ class _Session:
 def _dtype(model: Module) -> np.dtype[Any]:
     data: NDArray[Any] = next(iter(model.parameters())).data
     return data.dtype
-
-
-def _check_data(train: Dataset, test: Dataset, validation_set: Dataset | None) -> None:
-    others = {"test": test, "validation_set": validation_set}
-    for name, dataset in {"train": train, **others}.items():
-        if dataset is not None and len(dataset) == 0:
-            raise ValueError(f"{name}: expected at least one image, got none")
-    for name, dataset in others.items():
-        if dataset is None:
-            continue
-        if dataset.images.shape[1:] != train.images.shape[1:]:
-            raise ValueError(
-                f"{name}: expected images of shape {train.images.shape[1:]} as in "
-                f"train, got {dataset.images.shape[1:]}"
-            )
-        if dataset.classes != train.classes:
-            raise ValueError(f"{name}: its classes differ from those of train")

@@ -62,7 +62,7 @@ class StopAfter(Silent):
     def begin_epoch(self, epoch, epochs, steps):
         self.epoch, self.batches = epoch, 0
 
-    def batch(self, loss, accuracy, images):
+    def batch(self, loss, accuracy, images, lr):
         self.batches += 1
         if (self.epoch, self.batches) == self.when:
             os.kill(os.getpid(), self.number)
@@ -95,6 +95,7 @@ def test_the_loss_falls_and_the_folder_is_complete(data, tmp_path):
         "metrics.csv",
         "weights.safetensors",
         "curves.png",
+        "report.html",
         "checkpoint.safetensors",
         "checkpoint-previous.safetensors",
     }
@@ -215,7 +216,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(data, tmp_path):
         ({"epochs": 9}, "epochs.* has 4, got 9"),
         ({"seed": 7}, "seed.* has 3, got 7"),
         ({"lr": 0.5}, "lr"),
-        ({"recipe": "cifar10-short"}, "recipe"),
+        ({"recipe": "cifar10-quick"}, "recipe"),
     ],
 )
 def test_settings_that_disagree_with_the_folder_are_refused(
