@@ -19,6 +19,7 @@ from npresnet.cli.help import Verbatim
 from npresnet.cli.models import models
 from npresnet.cli.predict import predict
 from npresnet.cli.recipes import recipes
+from npresnet.cli.report import report
 from npresnet.cli.summary import summary
 from npresnet.cli.train import train
 from npresnet.cli.verify import verify
@@ -134,6 +135,7 @@ for _command in (
     train,
     evaluate,
     predict,
+    report,
     summary,
     models,
     datasets,
