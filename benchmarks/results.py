@@ -23,7 +23,7 @@ from typing import Any
 from npresnet.training import Recipe, RunFolder, recipes
 from npresnet.training.metrics import Row, measured, read_metrics, total
 from npresnet.training.progress import clock
-from npresnet.training.recipe import describe_value
+from npresnet.training.setting_text import describe_value
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 _FACTS = "runs.json"

@@ -52,7 +52,7 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
 
 
 def _show(recipe: Recipe) -> None:
-    from npresnet.training.recipe import describe_value
+    from npresnet.training.setting_text import describe_value
 
     unused = recipe.unused()
     click.echo(f"{recipe.name}: {recipe.description}\n")

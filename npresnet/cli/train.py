@@ -101,8 +101,10 @@ def train(**given: Any) -> None:
     object: folder, report, model, dataset, recipe, seed, epochs, seconds, and what
     eval --json says of the test images.
 
-    Ctrl-C stops at the next batch and keeps the weights of the last complete epoch.
-    A run that is resumed ends with the same bits as one that was never stopped.
+    Ctrl-C finishes the batch under way, writes a checkpoint and stops: nothing is
+    lost. Checkpoints are also written after every epoch, and every two minutes in
+    between, for the day that somebody pulls the plug. A run that is resumed ends
+    with the same bits as one that was never stopped.
 
     Try:
       npresnet train
@@ -171,7 +173,7 @@ def _has_shortcuts_to_choose(model: str) -> bool:
 
 def _changes(given: dict[str, Any]) -> dict[str, Any]:
     """Collect the settings that options change: ``--lr`` and its like, ``--set``."""
-    from npresnet.training.recipe import read_setting
+    from npresnet.training.setting_text import read_setting
 
     changes = {name: given[name] for name in _OWN_OPTIONS if given[name] is not None}
     for text in given["settings"]:
@@ -189,7 +191,7 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
 
 def _repeat(given: dict[str, Any], plan: dict[str, Any], recipe: Recipe) -> str:
     """Write the command that repeats a run, whatever the defaults will be."""
-    from npresnet.training.recipe import describe_value
+    from npresnet.training.setting_text import describe_value
 
     words = ["npresnet", "train", "--recipe", plan["recipe"]]
     for name in ("dataset", "model", "shortcut", "seed"):

@@ -1,4 +1,4 @@
-"""Random crops and flips of a whole batch, and the normalisation that follows."""
+"""Random crops, flips and cutout of a whole batch, and the normalisation after."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Augmentation: TypeAlias = Callable[
 
 @dataclass(frozen=True)
 class RandomCropFlip:
-    """Pad every image, cut a random window of the old size, mirror half of them.
+    """Cut a random window out of every padded image, mirror half, cover a square.
 
-    Each image draws its own window, uniformly among the (2*padding + 1)**2, and its
-    own flip, with probability 1/2.
+    Each image draws its own window, uniformly among the (2*padding + 1)**2, its own
+    flip, with probability 1/2, and the centre of its own square, uniformly among
+    its pixels.
 
     Parameters
     ----------
@@ -29,14 +30,18 @@ class RandomCropFlip:
     flip : bool, default True
         Whether to mirror left and right. Not for digits, which have a handedness.
     fill : tuple of int, optional
-        The byte that fills the padding, per channel. `batches` puts the mean of
-        the data set here where none is given.
+        The byte that fills padding and square, per channel. `batches` puts the mean
+        of the data set here where none is given.
+    cutout : int, default 0
+        Side in pixels of a square that is covered [2]_; 0 covers nothing. The part
+        of it that lies outside the image has no effect: near the border less is
+        covered.
 
     Raises
     ------
     TypeError, ValueError
-        If `padding` is not an integer of 0 or more, or `fill` holds something else
-        than bytes.
+        If `padding` or `cutout` is not an integer of 0 or more, or `fill` holds
+        something else than bytes.
 
     Notes
     -----
@@ -45,11 +50,18 @@ class RandomCropFlip:
     within 0.5/255/std of 0 after normalisation. Padding bytes with 0 would surround
     the image with black.
 
+    Without cutout, windows and flips are those that they always were: what is
+    switched off draws nothing.
+
     References
     ----------
     .. [1] K. He et al. (2016). Deep Residual Learning for Image Recognition.
        arXiv:1512.03385, section 4.2: "4 pixels are padded on each side, and a 32x32
        crop is randomly sampled from the padded image or its horizontal flip".
+    .. [2] T. DeVries, G. W. Taylor (2017). Improved Regularization of Convolutional
+       Neural Networks with Cutout. arXiv:1708.04552, section 3.2: a square of fixed
+       size, 16 pixels for CIFAR-10, centred on a pixel drawn uniformly, zero after
+       normalisation.
 
     Examples
     --------
@@ -62,14 +74,15 @@ class RandomCropFlip:
     padding: int = 4
     flip: bool = True
     fill: tuple[int, ...] | None = None
+    cutout: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.padding, bool) or not isinstance(
-            self.padding, int | np.integer
-        ):
-            raise TypeError(f"padding: expected an integer, got {self.padding!r}")
-        if self.padding < 0:
-            raise ValueError(f"padding: expected 0 or more, got {self.padding}")
+        for name in ("padding", "cutout"):
+            pixels = getattr(self, name)
+            if isinstance(pixels, bool) or not isinstance(pixels, int | np.integer):
+                raise TypeError(f"{name}: expected an integer, got {pixels!r}")
+            if pixels < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {pixels}")
         if self.fill is not None:
             fill = tuple(self.fill)
             if not all(
@@ -91,7 +104,7 @@ class RandomCropFlip:
         images : uint8 ndarray of shape (N, C, H, W)
             Left as it is.
         rng : numpy.random.Generator
-            Draws the windows, then the flips.
+            Draws the windows, then the flips, then the squares.
 
         Returns
         -------
@@ -104,9 +117,11 @@ class RandomCropFlip:
             If `images` is not such an array, or `fill` does not fit its channels.
         """
         check_images(images)
-        N, _, H, W = images.shape
+        N, C, H, W = images.shape
+        if self.padding or self.cutout:
+            fill = self._checked_fill(C)
         if self.padding:
-            windows = sliding_window_view(self._pad(images), (H, W), axis=(2, 3))
+            windows = sliding_window_view(self._pad(images, fill), (H, W), axis=(2, 3))
             top, left = rng.integers(0, 2 * self.padding + 1, size=(2, N))
             # One index per image picks its window: (N, C, 2P+1, 2P+1, H, W) -> images.
             out = windows[np.arange(N), :, top, left]  # (N, C, H, W)
@@ -115,24 +130,41 @@ class RandomCropFlip:
         if self.flip:
             mirrored = rng.integers(0, 2, size=N, dtype=np.bool_)
             out[mirrored] = out[mirrored, :, :, ::-1]
+        if self.cutout:
+            rows = self._covered(H, rng.integers(0, H, size=(N,)))  # (N, H)
+            columns = self._covered(W, rng.integers(0, W, size=(N,)))  # (N, W)
+            square = rows[:, None, :, None] & columns[:, None, None, :]  # (N, 1, H, W)
+            np.copyto(out, fill, where=square)
         return out
 
-    def _pad(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        N, C, H, W = images.shape
-        P = self.padding
+    def _checked_fill(self, channels: int) -> NDArray[np.uint8]:
         if self.fill is None:
             raise ValueError(
-                "fill: needed to pad; give one byte per channel, such as "
+                "fill: needed to pad or to cover; give one byte per channel, such as "
                 "mean_fill(dataset.mean)"
             )
-        if len(self.fill) != C:
+        if len(self.fill) != channels:
             raise ValueError(
-                f"fill: expected {C} bytes, one per channel, got {len(self.fill)}"
+                f"fill: expected {channels} bytes, one per channel, "
+                f"got {len(self.fill)}"
             )
+        return np.array(self.fill, np.uint8)[:, None, None]  # (C, 1, 1)
+
+    def _pad(
+        self, images: NDArray[np.uint8], fill: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        N, C, H, W = images.shape
+        P = self.padding
         padded = np.empty((N, C, H + 2 * P, W + 2 * P), np.uint8)
-        padded[:] = np.array(self.fill, np.uint8)[:, None, None]
+        padded[:] = fill
         padded[:, :, P : P + H, P : P + W] = images
         return padded
+
+    def _covered(self, length: int, centres: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell for each image which of `length` rows or columns its square takes."""
+        first = centres[:, None] - self.cutout // 2  # (N, 1)
+        place = np.arange(length)
+        return (place >= first) & (place < first + self.cutout)  # (N, length)
 
 
 def mean_fill(mean: ArrayLike) -> tuple[int, ...]:

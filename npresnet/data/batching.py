@@ -33,6 +33,7 @@ def batches(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
     drop_last: bool = False,
+    start: int = 0,
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
     """Go through a data set once, in batches ready for a model.
 
@@ -58,6 +59,9 @@ def batches(
         Likewise.
     drop_last : bool, default False
         Whether to leave out a last batch that is smaller than the others.
+    start : int, default 0
+        Index of the first batch to draw: an epoch that was interrupted after three
+        batches goes on with the very batches that it lacks at ``start=3``.
 
     Yields
     ------
@@ -86,6 +90,7 @@ def batches(
     ((32, 3, 8, 8), dtype('float32'), (32,))
     """
     size = _integer("batch_size", batch_size, 1)
+    start = _integer("start", start, 0)
     if seed is not None:
         seed = _integer("seed", seed, 0)
     if epoch is not None:
@@ -108,11 +113,11 @@ def batches(
         if shuffle:
             order = _generator(seed, epoch, _ORDER).permutation(N)
         stop = N - N % size if drop_last else N
-        for index, start in enumerate(range(0, stop, size)):
-            chosen = order[start : start + size]
+        for first in range(start * size, stop, size):
+            chosen = order[first : first + size]
             images = dataset.images[chosen]
             if augment is not None:
-                rng = _generator(seed, epoch, _AUGMENTATION, index)
+                rng = _generator(seed, epoch, _AUGMENTATION, first // size)
                 images = augment(images, rng)
             yield normalize(images, mean, std, dtype), dataset.labels[chosen]
 

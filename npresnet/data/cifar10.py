@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.data import _archive, _pickle
+from npresnet.data import _archive, _official, _pickle
 from npresnet.data.dataset import Dataset
 
 CLASSES = (
@@ -102,13 +102,15 @@ def cifar10(
         If `data_dir` holds no CIFAR-10, or only a part of it.
     ValueError
         If a file has the wrong size, a label outside 0 to 9, other class names
-        than the official ones, or a content that is no CIFAR-10 at all.
+        than the official ones, or a content that is no CIFAR-10 at all; or if some
+        batches are official to the byte and others are not.
 
     Notes
     -----
     A record of the binary layout is one label byte, then 1,024 red, 1,024 green and
-    1,024 blue bytes, rows first. Checksums are asked only of what was downloaded
-    here: a folder is believed if everything fits.
+    1,024 blue bytes, rows first. An official checksum is asked of what was
+    downloaded here, and of all batches where one of them has it. A folder with none
+    is another copy, and is believed if everything fits.
 
     References
     ----------
@@ -194,6 +196,7 @@ def _member_reader(files: dict[str, bytes], folder: str) -> _Read:
 
 def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
     _check_classes(layout, where, read)
+    official: dict[Path, bool] = {}
     sets = []
     for names in (layout.train, (layout.test,)):
         images = np.empty((len(names) * _RECORDS, *_SHAPE), np.uint8)
@@ -201,6 +204,7 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
         for i, name in enumerate(names):
             part = slice(i * _RECORDS, (i + 1) * _RECORDS)
             content = _content(layout, where / name, read)
+            official[where / name] = _official.is_official(name, content)
             decode = _decode_binary if layout is _BINARY else _decode_python
             pixels, kinds = decode(content, where / name)
             _check_labels(kinds, where / name)
@@ -216,6 +220,7 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
                 name="cifar10",
             )
         )
+    _official.refuse_mixture(official)
     return sets[0], sets[1]
 
 

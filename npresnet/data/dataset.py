@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -129,6 +130,19 @@ class Dataset:
                 f"{index[wrong[0]]}"
             )
         return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def digest(self) -> str:
+        """Return a checksum of images, labels and their order: equal data, equal text.
+
+        Returns
+        -------
+        str
+            SHA-256 in hexadecimal digits. Class names and normalisation do not enter.
+        """
+        checksum = hashlib.sha256(repr(self.images.shape).encode())
+        checksum.update(self.images.reshape(-1).data)
+        checksum.update(self.labels.astype("<i8").data)
+        return checksum.hexdigest()
 
 
 def _check_array(name: str, value: object, dtype: np.dtype[np.generic]) -> None:

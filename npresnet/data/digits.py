@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from importlib import resources
 
 import numpy as np
@@ -34,7 +36,7 @@ def digits(channels: int = 3) -> tuple[Dataset, Dataset]:
     Raises
     ------
     ValueError
-        If `channels` is neither 1 nor 3.
+        If `channels` is neither 1 nor 3, or the package's file is damaged.
 
     Notes
     -----
@@ -61,9 +63,13 @@ def digits(channels: int = 3) -> tuple[Dataset, Dataset]:
     """
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
-    packed = resources.files("npresnet.data").joinpath("digits.npz").read_bytes()
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        ink, labels = arrays["images"], arrays["labels"].astype(np.int64)
+    packed = resources.files("npresnet.data").joinpath("digits.npz")
+    try:
+        # A zip file's checksums notice bytes that were flipped.
+        with np.load(io.BytesIO(packed.read_bytes()), allow_pickle=False) as arrays:
+            ink, labels = arrays["images"], arrays["labels"].astype(np.int64)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{packed}: damaged ({error}); reinstall npresnet") from None
     pixels = ((ink.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)  # (N, 8, 8)
     images = np.repeat(pixels[:, None], channels, axis=1)  # (N, channels, 8, 8)
 

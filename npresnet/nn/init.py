@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +13,37 @@ from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[np.floating[Any]]
 Rng = np.random.Generator | int | None
+
+
+class _Drawing(threading.local):
+    def __init__(self) -> None:
+        self.skipped = False
+
+
+_drawing = _Drawing()
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Make layers with weights of 0 within a ``with`` block: nothing is drawn.
+
+    For models that are to be counted, or whose weights are loaded next: ResNet-152
+    takes milliseconds then, not a second.
+
+    Examples
+    --------
+    >>> import npresnet as nr
+    >>> with nr.nn.init.skipped():
+    ...     model = nr.models.resnet152()
+    >>> sum(parameter.size for parameter in model.parameters())
+    60192808
+    """
+    before = _drawing.skipped
+    _drawing.skipped = True
+    try:
+        yield
+    finally:
+        _drawing.skipped = before
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -44,6 +78,8 @@ def kaiming_normal(
     ----------
     He et al., arXiv 1502.01852, section 2.2, equations 10 and 14.
     """
+    if _drawing.skipped:
+        return np.zeros(shape, dtype)
     fan_in, fan_out = fans(shape)
     std = math.sqrt(2 / (fan_in if mode == "fan_in" else fan_out))
     return (rng.standard_normal(shape) * std).astype(dtype)
@@ -53,6 +89,8 @@ def uniform_fan_in(
     shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike
 ) -> Array:
     """Draw evenly from +-1/sqrt(fan_in): PyTorch's default for weights and biases."""
+    if _drawing.skipped:
+        return np.zeros(shape, dtype)
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(dtype)
 

@@ -2,8 +2,9 @@
 
 from npresnet.training import recipes
 from npresnet.training.evaluation import Evaluation, evaluate
+from npresnet.training.fit import fit
 from npresnet.training.interruption import TrainingInterrupted
-from npresnet.training.loop import Run, fit
+from npresnet.training.loop import Run
 from npresnet.training.recipe import Recipe
 from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder

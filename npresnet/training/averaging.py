@@ -54,31 +54,54 @@ class Averaging:
         if self.average is not None and self.recipe.ema_decay:
             self.average.update(self.model)
 
-    def after_epoch(
-        self, epoch: int, batches: Iterable[tuple[Array, NDArray[np.int64]]]
-    ) -> None:
-        """Take the weights into an average over the last epochs.
+    def take_epoch(self, epoch: int) -> None:
+        """Take the weights into an average over the last epochs, unless they are in.
 
         Parameters
         ----------
         epoch : int
-            The epoch that is over: 1, 2, ...
-        batches : iterable of (x, labels)
-            Training images as the epoch saw them, for batch norm's statistics.
+            The epoch whose steps are done: 1, 2, ... Once more, after a run was
+            stopped there and resumed, changes nothing.
         """
-        last = self.recipe.average_epochs > self.recipe.epochs - epoch
-        if self.average is not None and last:
-            self.average.update(self.model)
+        if self.average is not None and self._is_among_the_last(epoch):
+            before = max(0, self.recipe.epochs - self.recipe.average_epochs)
+            if self.average.count < epoch - before:
+                self.average.update(self.model)
+
+    def measure_statistics(
+        self, epoch: int, batches: Iterable[tuple[Array, NDArray[np.int64]]]
+    ) -> None:
+        """Measure batch norm's statistics, where the last epochs are averaged.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch whose steps are done.
+        batches : iterable of (x, labels)
+            Training images as the epoch saw them.
+        """
+        if self.average is not None and self._is_among_the_last(epoch):
             count = math.ceil(_STATISTICS_IMAGES / self.recipe.batch_size)
             self.average.measure_statistics(
                 self.model, (x for x, _ in islice(batches, count))
             )
+
+    def _is_among_the_last(self, epoch: int) -> bool:
+        return self.recipe.average_epochs > self.recipe.epochs - epoch
 
     def applied(self) -> AbstractContextManager[None]:
         """Let the model be the average, where there is one, in a ``with`` block."""
         return (
             nullcontext() if self.average is None else self.average.applied(self.model)
         )
+
+    def training_state(self) -> dict[str, Array]:
+        """Return the ``state_dict`` that training goes on from, at any moment.
+
+        It is the model's own, also while the model is the average.
+        """
+        own = None if self.average is None else self.average.set_aside
+        return self.model.state_dict() if own is None else own
 
     def settle(self) -> None:
         """Leave the model as the average, where there is one."""
@@ -111,11 +134,14 @@ class WeightAverage:
     ----------
     count : int
         How many updates there were.
+    set_aside : dict of str to ndarray, or None
+        The model's own state while it is the average.
     """
 
     def __init__(self, model: Module, decay: float | None = None) -> None:
         self.decay = decay
         self.count = 0
+        self.set_aside: dict[str, Array] | None = None
         self._average: dict[str, Array] = model.state_dict()
 
     def update(self, model: Module) -> None:
@@ -147,6 +173,8 @@ class WeightAverage:
         with self.applied(model):
             try:
                 model.train()
+                for norm in norms:
+                    norm.num_batches_tracked = np.array(0, np.int64)
                 for number, x in enumerate(batches, 1):
                     for norm in norms:
                         norm.momentum = 1 / number  # the running mean of all so far
@@ -167,13 +195,16 @@ class WeightAverage:
         if not self.count:
             yield
             return
-        own = model.state_dict()
+        # Whoever interrupts this, at whatever line, finds the model's own state: set
+        # aside before it is touched, and let go of when it is back.
+        self.set_aside = own = model.state_dict()
         model.load_state_dict(self._average)
         try:
             yield
         finally:
             self._average = model.state_dict()
             model.load_state_dict(own)
+            self.set_aside = None
 
     def weights(self) -> dict[str, Array]:
         """Return the average, under the names of the model's ``state_dict``."""

@@ -1,10 +1,14 @@
-"""Checkpoints: all that a run needs in order to go on, at the end of an epoch.
+"""Checkpoints: all that a run needs in order to go on, between any two batches.
 
 A checkpoint is one safetensors file: the ``state_dict`` of the model, of the
 optimiser, and of the average of the weights where there is one; and, as JSON in the
-header, the epoch and the history. The order of batches and the augmentation depend on
-(seed, epoch) alone, and the learning rate on the step, so nothing else has to be
-remembered for the same bits.
+header, the epochs so far and how far the one under way has come. The order of batches
+and the augmentation depend on (seed, epoch, batch) alone, and the learning rate on
+the step, so nothing else has to be remembered for the same bits.
+
+The newest checkpoint is written beside the one before it, synced, and only then
+renamed: whatever happens, one of the two is whole. A checksum over everything
+notices one that is not.
 """
 
 from __future__ import annotations
@@ -12,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import weights
@@ -28,26 +33,72 @@ _AVERAGE = "average/"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The state of a run at the end of an epoch.
+class PartOfEpoch:
+    """How far the epoch under way has come.
 
     Attributes
     ----------
-    epoch : int
-        Epochs completed.
+    steps : int
+        Batches done.
+    loss_sum : float
+        Sum of the images' losses in nats.
+    correct : int
+        Images that were right.
+    seconds : float
+        Time that was spent.
+    """
+
+    steps: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run between two batches.
+
+    Attributes
+    ----------
     model, optimizer : dict of str to ndarray
         Their ``state_dict``.
     history : list of dict
         One row per epoch completed.
+    part : PartOfEpoch
+        Of the epoch after those.
+    run : str
+        What tells the run from others; see `configuration.identity`.
     average : dict of str to ndarray
         ``state_dict`` of the average of the weights; empty where none is taken.
     """
 
-    epoch: int
     model: dict[str, NDArray[Any]]
     optimizer: dict[str, NDArray[Any]]
     history: list[dict[str, float | None]]
+    part: PartOfEpoch = field(default_factory=PartOfEpoch)
+    run: str = ""
     average: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return len(self.history)
+
+    def tensors(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Go through all arrays under the names that they have in the file."""
+        for name, array in self.model.items():
+            yield _MODEL + name, array
+        for name, array in self.optimizer.items():
+            yield _OPTIMIZER + name, array
+        for name, array in self.average.items():
+            yield _AVERAGE + name, array
+
+    def first_not_finite(self) -> tuple[str, NDArray[Any]] | None:
+        """Find an array that holds a NaN or an infinity, and its name."""
+        for name, array in self.tensors():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return name.partition("/")[2], array
+        return None
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -58,14 +109,16 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     OSError
         If it cannot be written; the checkpoint that was there stays.
     """
-    tensors = {
-        **{_MODEL + name: array for name, array in checkpoint.model.items()},
-        **{_OPTIMIZER + name: array for name, array in checkpoint.optimizer.items()},
-        **{_AVERAGE + name: array for name, array in checkpoint.average.items()},
-    }
-    facts = json.dumps({"epoch": checkpoint.epoch, "history": checkpoint.history})
+    tensors = dict(checkpoint.tensors())
+    facts = json.dumps(
+        {
+            "run": checkpoint.run,
+            "history": checkpoint.history,
+            "part": asdict(checkpoint.part),
+        }
+    )
     with replacing(path) as new:
-        weights.save(new, tensors, {"run": facts, "sha256": _digest(tensors, facts)})
+        weights.save(new, tensors, {"state": facts, "sha256": _digest(tensors, facts)})
         if path.exists():
             os.replace(path, previous_path(path))
 
@@ -83,49 +136,62 @@ def load(path: Path) -> Checkpoint:
     tensors = weights.load(path)
     notes = weights.read_metadata(path)
     try:
-        facts = notes["run"]
+        facts = notes["state"]
         intact = notes["sha256"] == _digest(tensors, facts)
-        run = json.loads(facts)
-        epoch, history = int(run["epoch"]), list(run["history"])
-    except (KeyError, TypeError, ValueError):
+        state = json.loads(facts)
+        part = PartOfEpoch(**state["part"])
+        run, history = str(state["run"]), list(state["history"])
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{path}: not a checkpoint of a run") from None
     if not intact:
         raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
     return Checkpoint(
-        epoch,
         _part(tensors, _MODEL),
         _part(tensors, _OPTIMIZER),
         history,
+        part,
+        run,
         _part(tensors, _AVERAGE),
     )
 
 
-def load_latest(path: Path) -> tuple[Checkpoint | None, list[str]]:
+def load_latest(path: Path) -> tuple[Checkpoint | None, str | None]:
     """Read the newest checkpoint that is whole.
 
     Returns
     -------
     checkpoint : Checkpoint or None
         None where no checkpoint was ever completed.
-    remarks : list of str
-        What was wrong with newer ones, a line each.
+    damaged : str or None
+        What is wrong with the newest one, where the one before it had to do.
 
     Raises
     ------
     ValueError
         If there are checkpoints and none of them is whole.
     """
-    remarks: list[str] = []
+    damaged: list[str] = []
     for candidate in (path, previous_path(path)):
         try:
-            return load(candidate), remarks
+            return load(candidate), damaged[0] if damaged else None
         except FileNotFoundError:
             continue
         except ValueError as error:
-            remarks.append(str(error))
-    if remarks:
-        raise ValueError(remarks[0])
-    return None, []
+            damaged.append(str(error))
+    if damaged:
+        raise ValueError("; ".join(damaged))
+    return None, None
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged checkpoint another name, and return that.
+
+    Otherwise the next `save` would put it in the place of the one before it, the
+    only one that is whole.
+    """
+    aside = path.with_name(f"{path.stem}-damaged{path.suffix}")
+    os.replace(path, aside)
+    return aside
 
 
 def previous_path(path: Path) -> Path:

@@ -1,11 +1,14 @@
-"""``config.json``: what decided a run, and whether a resumed one agrees with it."""
+"""``config.json``: what decided a run, and where it ran."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from npresnet.training import machine
 from npresnet.training.recipe import Recipe
@@ -14,9 +17,6 @@ from npresnet.training.run_folder import RunFolder
 if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
-
-# fit's defaults, which a resumed run reads as "not given".
-_DEFAULT_RECIPE, _DEFAULT_SEED = "digits-quick", 0
 
 
 def describe(
@@ -40,6 +40,7 @@ def describe(
     import npresnet
 
     parameters = [parameter.data for parameter in model.parameters()]
+    sets = {"train": train, "validation": validation, "test": test}
     config: dict[str, Any] = {
         "npresnet": npresnet.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -47,22 +48,38 @@ def describe(
             "name": type(model).__name__,
             "parameters": sum(data.size for data in parameters),
             "dtype": str(parameters[0].dtype),
+            "first_weights_sha256": _digest(model.state_dict()),
         },
         "dataset": {
             "name": train.name,
-            "train": len(train),
-            "validation": 0 if validation is None else len(validation),
-            "test": len(test),
+            **{name: 0 if part is None else len(part) for name, part in sets.items()},
+            "sha256": {
+                name: part.digest() for name, part in sets.items() if part is not None
+            },
             "image_shape": list(train.images.shape[1:]),
             "classes": list(train.classes),
             "mean": train.mean.tolist(),
             "std": train.std.tolist(),
+        },
+        "numerics": {
+            "backend": npresnet.get_backend(),
+            "algorithm": npresnet.get_algorithm(),
         },
         "environment": machine.describe(),
     }
     for section, entries in (record or {}).items():
         config.setdefault(section, {}).update(entries)
     return config
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """Return a checksum of all that decides a run's bits, as its config says it."""
+    dataset = {k: v for k, v in config["dataset"].items() if k != "data_dir"}
+    deciding = {
+        **{name: config.get(name) for name in ("seed", "recipe", "model", "numerics")},
+        "dataset": dataset,
+    }
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> str:
@@ -81,6 +98,14 @@ def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> st
         f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}\n"
         f"into {folder.path}"
     )
+
+
+def _digest(state_dict: Mapping[str, NDArray[Any]]) -> str:
+    checksum = hashlib.sha256()
+    for name, array in state_dict.items():
+        checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        checksum.update(array.tobytes())
+    return checksum.hexdigest()
 
 
 def kernels_are_missing() -> bool:
@@ -107,42 +132,3 @@ def metadata(config: Mapping[str, Any]) -> dict[str, str]:
         "evaluation": {"flip": bool(config["recipe"].get("test_flip"))},
     }
     return {"npresnet": json.dumps(sections)}
-
-
-def check_resumed(
-    folder: RunFolder,
-    config: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    recipe: str | Recipe,
-    seed: int,
-    given: Mapping[str, Any],
-) -> None:
-    """Refuse to resume a run with other data, another model or other settings.
-
-    Raises
-    ------
-    ValueError
-        If something that was given disagrees with the run's ``config.json``.
-    """
-
-    def agree(what: str, wanted: Any, kept: Any) -> None:
-        if wanted != kept:
-            raise ValueError(
-                f"{what}: the run in {folder.path} has {kept}, got {wanted}"
-            )
-
-    kept_recipe = Recipe.from_dict(config["recipe"])
-    if isinstance(recipe, Recipe):
-        agree("recipe", recipe, kept_recipe)
-    elif recipe != _DEFAULT_RECIPE:
-        agree("recipe", recipe, kept_recipe.name)
-    if seed != _DEFAULT_SEED:
-        agree("seed", seed, config.get("seed"))
-    for name, value in given.items():
-        if value is not None:
-            agree(name, value, getattr(kept_recipe, name))
-    for name in ("name", "train", "validation", "test", "image_shape", "mean", "std"):
-        kept = config["dataset"].get(name)
-        agree(f"dataset, {name}", facts["dataset"][name], kept)
-    for name in ("parameters", "dtype"):
-        agree(f"model, {name}", facts["model"][name], config["model"].get(name))

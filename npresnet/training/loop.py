@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.optim import Optimizer, Schedule
-from npresnet.training import checkpoint, configuration, recipes
+from npresnet.training import checkpoint, configuration, not_finite
 from npresnet.training.averaging import Averaging
-from npresnet.training.checkpoint import Checkpoint
+from npresnet.training.checkpoint import Checkpoint, PartOfEpoch
 from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import (
     StopRequest,
@@ -25,15 +26,16 @@ from npresnet.training.interruption import (
     stop_requests,
 )
 from npresnet.training.metrics import Row
-from npresnet.training.progress import Progress, make_progress
+from npresnet.training.progress import Progress
 from npresnet.training.recipe import Recipe
 from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder
-from npresnet.training.sets import Sets, prepare
+from npresnet.training.sets import Sets
+from npresnet.training.step import take_step
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
-    from npresnet.nn import Module
+    from npresnet.nn import CrossEntropyLoss, Module
 
 _SECONDS_BETWEEN_PICTURES = 10
 
@@ -66,156 +68,73 @@ class Run:
     test: Evaluation
 
 
-def fit(
-    model: Module,
-    train: Dataset,
-    test: Dataset,
-    validation_set: Dataset | None = None,
-    recipe: str | Recipe = "digits-quick",
-    out: str | os.PathLike[str] | None = "runs/first",
-    seed: int = 0,
-    resume: str | os.PathLike[str] | None = None,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    quiet: bool = False,
-    progress: Progress | None = None,
-    callbacks: Iterable[Callable[[Row], None]] = (),
-    record: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Run:
-    """Train a model and leave a run folder.
-
-    Parameters
-    ----------
-    model : Module
-        Changed in place; in training mode afterwards. Where the recipe averages
-        weights, it ends as their average.
-    train, test : Dataset
-        Images to learn from, and images to measure on.
-    validation_set : Dataset, optional
-        Images to measure on after each epoch; the test set is then looked at once,
-        after the last epoch. Takes the place of those that the recipe would hold out
-        of `train`. Without either, the test set is measured after each epoch.
-    recipe : str or Recipe, default "digits-quick"
-        The settings, or the name of a recipe.
-    out : path or None, default "runs/first"
-        The run folder, which must not hold a run; None makes a new one under
-        ``runs/``, named by date, time, model and data set.
-    seed : int, default 0
-        Decides the order of the images and their augmentation.
-    resume : path, optional
-        Continue the run in this folder: recipe, seed and everything else come from
-        it. A run that was cut off before its first checkpoint starts anew.
-    epochs, batch_size, lr : optional
-        Settings that replace the recipe's.
-    quiet : bool, default False
-        Show no progress.
-    progress : Progress, optional
-        Who is told how it goes; by default a live bar or plain lines.
-    callbacks : iterable of callable, optional
-        Each is called with every new row of the history.
-    record : mapping, optional
-        More for ``config.json``, such as ``{"model": {"name": "resnet8"}}``.
-
-    Returns
-    -------
-    Run
-        The folder, the history, and the final result on the test set.
-
-    Raises
-    ------
-    ValueError
-        If the settings, the data and the model do not fit each other, or what is
-        given to a resumed run disagrees with its folder.
-    FileExistsError
-        If `out` already holds a run.
-    FloatingPointError
-        If the loss is not finite; the last complete epoch's weights stay.
-    TrainingInterrupted
-        At Ctrl-C or a terminate signal; the last complete epoch's weights stay.
-
-    Notes
-    -----
-    Every random number depends on (seed, epoch) only, and the learning rate on the
-    step: a run that was interrupted and resumed ends with the same bits as one that
-    was not.
-    """
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    watch = make_progress(quiet) if progress is None else progress
-
-    if resume is not None:
-        folder = RunFolder.open(resume)
-        config = folder.read_config()
-        resolved = Recipe.from_dict(config["recipe"])
-        sets = prepare(resolved, train, test, validation_set)
-        facts = configuration.describe(model, *sets, record)
-        configuration.check_resumed(folder, config, facts, recipe, seed, given)
-        seed = int(config["seed"])
-        start, remarks = checkpoint.load_latest(folder.checkpoint_path)
-        for remark in remarks:
-            watch.message(f"{remark}; going on from the one before it")
-    else:
-        chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
-        resolved = chosen.changed(**given)
-        sets = prepare(resolved, train, test, validation_set)
-        resolved = resolved.fitted_to(len(sets.train))
-        facts = configuration.describe(model, *sets, record)
-        facts.update(recipe=resolved.to_dict(), seed=seed)
-        folder = RunFolder.create(out, facts["model"]["name"], train.name)
-        folder.write_config(facts)
-        start = None
-
-    session = _Session(model, sets, resolved, seed, folder, watch, tuple(callbacks))
-    return session.run(start)
-
-
-class _Session:
+class Session:
     """One run under way."""
 
     def __init__(
         self,
         model: Module,
         sets: Sets,
-        recipe: Recipe,
-        seed: int,
+        config: Mapping[str, Any],
         folder: RunFolder,
         watch: Progress,
         callbacks: tuple[Callable[[Row], None], ...],
+        checkpoint_seconds: float,
     ) -> None:
-        self.model, self.recipe, self.seed, self.folder = model, recipe, seed, folder
+        self.model, self.config, self.folder = model, config, folder
         self.watch, self.callbacks = watch, callbacks
         self.sets = sets
-        self.config = folder.read_config()
+        self.checkpoint_seconds = checkpoint_seconds
+        self.identity = configuration.identity(config)
+        self.recipe, self.seed = Recipe.from_dict(config["recipe"]), int(config["seed"])
         self.history: list[Row] = []
-        self.drawn = -math.inf
-        self.steps = recipe.steps_per_epoch(len(sets.train))
-        self.schedule: Schedule = recipe.make_schedule(self.steps)
-        self.optimizer: Optimizer = recipe.make_optimizer(model)
-        self.averaging = Averaging(recipe, model)
+        self.part = PartOfEpoch()
+        # False within a step: the state is then neither the old one nor the new one.
+        self.whole = True
+        self.warm = False
+        self.saved: tuple[int, int] | None = None  # epochs and steps on the disk
+        self.saved_at = self.drawn = -math.inf
+        self.steps = self.recipe.steps_per_epoch(len(sets.train))
+        self.schedule: Schedule = self.recipe.make_schedule(self.steps)
+        self.optimizer: Optimizer = self.recipe.make_optimizer(model)
+        self.averaging = Averaging(self.recipe, model)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epochs completed, and steps of the one after them."""
+        return len(self.history), self.part.steps
 
     def run(self, start: Checkpoint | None) -> Run:
-        """Train the epochs that are left."""
+        """Train what is left."""
         try:
             with stop_requests() as stop:
-                if start is not None:
-                    self._restore(start)
-                self._announce()
-                result = self._run_epochs(stop)
-        except KeyboardInterrupt:
-            raise self._interrupted(stop) from None
+                try:
+                    with stop.postponed():
+                        self._begin(start)
+                    result = self._run_epochs(stop)
+                except KeyboardInterrupt:
+                    raise self._interrupted(stop) from None
         finally:
             self.watch.close()
         self._finish(result)
         return Run(self.folder.path, self.recipe, self.history, result)
 
-    def _announce(self) -> None:
+    def _finish(self, result: Evaluation) -> None:
+        """Leave the model as it was measured, and write the report."""
+        self.averaging.settle()
+        self.model.train()
+        with self.folder.naming_errors("the weights and all figures are written"):
+            write_report(self.folder, self.sets.test, result)
+
+    def _begin(self, start: Checkpoint | None) -> None:
         headline = configuration.headline(self.config, self.recipe, self.folder)
         self.watch.message(headline)
-        if len(self.history) == self.recipe.epochs:
-            self.watch.message("this run is complete; nothing is left to do")
-        elif self.history:
-            self.watch.message(f"going on after epoch {len(self.history)}")
+        if start is None:
+            # The first weights, too: whoever resumes need not have them.
+            self._save_checkpoint()
+        else:
+            self._restore(start)
+            self.watch.message(f"going on {self._place()}")
         if configuration.kernels_are_missing():
             self.watch.message(
                 "compiling kernels: once per machine, a few seconds to a minute"
@@ -225,46 +144,55 @@ class _Session:
         result: Evaluation | None = None
         for epoch in range(len(self.history) + 1, self.recipe.epochs + 1):
             row, result = self._epoch(epoch, stop)
-            self._save(row)
-            self.watch.end_epoch(row)
-            for callback in self.callbacks:
-                callback(row)
+            with stop.postponed():
+                self.history.append(row)
+                self.part = PartOfEpoch()
+                self._save_checkpoint()  # first: it decides
+                self._write_results()
+                self.watch.end_epoch(row)
+                for callback in self.callbacks:
+                    callback(row)
         if result is None:  # there was nothing left to train
             with self.averaging.applied():
                 result = self._evaluate("test", self.sets.test)
         return result
 
-    def _finish(self, result: Evaluation) -> None:
-        """Leave the model as it was measured, and write the report."""
-        self.averaging.settle()
-        self.model.train()
-        write_report(self.folder, self.sets.test, result)
+    def _steps_of(self, epoch: int) -> int:
+        """Return an epoch's number of steps: the last one's may be limited."""
+        before = (epoch - 1) * self.steps
+        return min(self.steps, self.recipe.total_steps(self.steps) - before)
+
+    @property
+    def seen(self) -> int:
+        """Images that the epoch under way has learnt from."""
+        return min(self.part.steps * self.recipe.batch_size, len(self.sets.train))
 
     def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
-        """Train one epoch and measure it."""
-        first_step = (epoch - 1) * self.steps
-        steps = min(self.steps, self.recipe.total_steps(self.steps) - first_step)
-        self.watch.begin_epoch(epoch, self.recipe.epochs, steps)
-        began = time.perf_counter()
-        # NaN and infinity are looked for where the loss is known: one line names them.
+        """Train what is left of an epoch and measure it."""
+        steps = self._steps_of(epoch)
+        left = steps - self.part.steps  # fewer where the epoch was interrupted
+        self.watch.begin_epoch(epoch, self.recipe.epochs, left)
+        began = time.perf_counter() - self.part.seconds
+        # NaN and infinity are looked for where they come up: one line names them.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loss, accuracy, images = self._train_epoch(epoch, steps, stop)
-            trained = time.perf_counter()
+            self._train_epoch(epoch, left, began, stop)
             row: Row = {
                 "epoch": epoch,
-                "lr": self.optimizer.lr,
-                "train_loss": loss,
-                "train_accuracy": accuracy,
+                "lr": self.schedule((epoch - 1) * self.steps + steps - 1),
+                "train_loss": self.part.loss_sum / self.seen,
+                "train_accuracy": self.part.correct / self.seen,
             }
-            self.averaging.after_epoch(epoch, self._batches(epoch))
+            with stop.postponed():
+                self.averaging.take_epoch(epoch)
+            self.averaging.measure_statistics(epoch, self._batches(epoch))
             with self.averaging.applied():
                 result = self._measure_epoch(epoch, row)
         row["seconds"] = time.perf_counter() - began
-        row["images_per_second"] = images / (trained - began)
+        row["images_per_second"] = self.seen / self.part.seconds
         return row, result
 
     def _batches(
-        self, epoch: int
+        self, epoch: int, start: int = 0
     ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
         """Return an epoch's batches; they depend on seed and epoch alone."""
         from npresnet.data import batches
@@ -277,43 +205,52 @@ class _Session:
             epoch=epoch,
             augment=self.recipe.make_augmentation(self.sets.train.images.shape[1]),
             dtype=_dtype(self.model),
+            start=start,
         )
 
     def _train_epoch(
-        self, epoch: int, steps: int, stop: StopRequest
-    ) -> tuple[float, float, int]:
-        """Take an epoch's steps; return mean loss, accuracy and number of images."""
+        self, epoch: int, left: int, began: float, stop: StopRequest
+    ) -> None:
+        """Take the steps that are left of an epoch."""
         from npresnet.nn import CrossEntropyLoss
 
-        model, optimizer = self.model, self.optimizer
         criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
-        first_step = (epoch - 1) * self.steps
-        loss_sum, correct, images = 0.0, 0, 0
-        model.train()
-        for number, (x, labels) in enumerate(islice(self._batches(epoch), steps)):
-            if stop.signal_number is not None:
-                raise KeyboardInterrupt
-            logits = model(x)  # (N, classes)
-            loss = float(criterion(logits, labels))
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"epoch {epoch}, step {number + 1} of {steps}: the loss is "
-                    f"{loss}; {self._kept()} (a lower learning rate may help)"
+        self.model.train()
+        for x, labels in islice(self._batches(epoch, self.part.steps), left):
+            # The first step may compile the kernels: nobody wants to wait for that.
+            with stop.postponed() if self.warm else nullcontext():
+                loss, correct = self._step(epoch, criterion, x, labels)
+                self.part = PartOfEpoch(
+                    self.part.steps + 1,
+                    self.part.loss_sum + loss * len(labels),
+                    self.part.correct + correct,
+                    time.perf_counter() - began,
                 )
-            optimizer.zero_grad()
-            model.backward(criterion.backward(), input_grad=False)
-            optimizer.lr = self.schedule(first_step + number)
-            optimizer.step()
-            self.averaging.after_step()
+                self.whole = self.warm = True
+                self._tell(len(labels))
+                if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
+                    self._try_to_save_checkpoint()
 
-            stop.between_batches = True
-            loss_sum += loss * len(labels)
-            correct += int((logits.argmax(axis=1) == labels).sum())
-            images += len(labels)
-            self.watch.batch(
-                loss_sum / images, correct / images, len(labels), optimizer.lr
-            )
-        return loss_sum / images, correct / images, images
+    def _step(
+        self,
+        epoch: int,
+        criterion: CrossEntropyLoss,
+        x: NDArray[Any],
+        labels: NDArray[np.int64],
+    ) -> tuple[float, int]:
+        self.optimizer.lr = self.schedule((epoch - 1) * self.steps + self.part.steps)
+        self.whole = False
+        try:
+            result = take_step(self.model, criterion, self.optimizer, x, labels)
+        except FloatingPointError as error:
+            step = f"step {self.part.steps + 1} of {self._steps_of(epoch)}"
+            raise self._diverged(f"epoch {epoch}, {step}: {error}") from None
+        self.averaging.after_step()
+        return result
+
+    def _tell(self, images: int) -> None:
+        loss, accuracy = self.part.loss_sum / self.seen, self.part.correct / self.seen
+        self.watch.batch(loss, accuracy, images, self.optimizer.lr)
 
     def _measure_epoch(self, epoch: int, row: Row) -> Evaluation | None:
         """Measure what is to be measured after an epoch; return the test's result."""
@@ -336,71 +273,117 @@ class _Session:
     def _measure(self, name: str, dataset: Dataset, row: Row) -> Evaluation:
         result = self._evaluate(name, dataset)
         if not math.isfinite(result.loss):
-            raise FloatingPointError(
+            where = not_finite.find_forward(
+                self.model, lambda: evaluate(self.model, dataset)
+            )
+            raise self._diverged(
                 f"epoch {row['epoch']}: the {name} loss after its last step is "
-                f"{result.loss}; {self._kept()} (a lower learning rate may help)"
+                f"{result.loss}; {where}"
             )
         row[f"{name}_loss"] = result.loss
         row[f"{name}_accuracy"] = result.accuracy
         return result
 
-    def _save(self, row: Row) -> None:
-        """Bring a complete epoch to the disk; the checkpoint first, it decides."""
-        self.history.append(row)
+    def _diverged(self, what: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"{what}; {self._kept()} in {self.folder.path} "
+            "(a lower learning rate may help)"
+        )
+
+    # --------------------------------------------------------------- the disk
+
+    def _save_checkpoint(self) -> None:
         state = Checkpoint(
-            len(self.history),
-            self.model.state_dict(),
+            self.averaging.training_state(),
             self.optimizer.state_dict(),
             self.history,
+            self.part,
+            self.identity,
             self.averaging.state_dict(),
         )
-        try:
+        if (found := state.first_not_finite()) is not None:
+            name, array = found
+            epoch, step = self.position
+            raise self._diverged(
+                f"epoch {epoch + 1}, after step {step} of {self._steps_of(epoch + 1)}: "
+                f"{not_finite.describe(array)} in {name}"
+            )
+        with self.folder.naming_errors(self._kept()):
             checkpoint.save(self.folder.checkpoint_path, state)
-            self._write_results()
+        self.saved, self.saved_at = self.position, time.monotonic()
+
+    def _try_to_save_checkpoint(self) -> None:
+        """Save, but let an hour's work not end for a disk that is full just now."""
+        try:
+            self._save_checkpoint()
         except OSError as error:
-            if error.filename is None:  # a full disk does not say where it is
-                error.filename = str(self.folder.path)
-            raise
+            self.watch.message(
+                f"no checkpoint, going on: {error.filename}: {error.strerror}"
+            )
+            self.saved_at = time.monotonic()
 
     def _write_results(self) -> None:
-        with self.averaging.applied():
-            self.folder.write_weights(self.model, configuration.metadata(self.config))
-        self.folder.write_metrics(self.history)
-        # A picture takes a third of a second: as much as a short epoch.
-        now = time.monotonic()
-        finished = len(self.history) == self.recipe.epochs
-        if finished or now - self.drawn >= _SECONDS_BETWEEN_PICTURES:
-            self.folder.write_curves(self.history)
-            self.drawn = now
+        with self.folder.naming_errors("the checkpoint is written"):
+            with self.averaging.applied():
+                facts = configuration.metadata(self.config)
+                self.folder.write_weights(self.model, facts)
+            self.folder.write_metrics(self.history)
+            # A picture takes a third of a second: as much as a short epoch.
+            now = time.monotonic()
+            finished = len(self.history) == self.recipe.epochs
+            if finished or now - self.drawn >= _SECONDS_BETWEEN_PICTURES:
+                self.folder.write_curves(self.history)
+                self.drawn = now
 
     def _restore(self, start: Checkpoint) -> None:
-        """Go back to the end of an epoch; the other files may be older or newer."""
-        self.folder.remove_leftovers()
+        """Go back to a checkpoint; the other files may be older or newer."""
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
         self.averaging.load_state_dict(start.average)
-        self.history = start.history
+        self.history, self.part = start.history, start.part
+        self.saved, self.saved_at = self.position, time.monotonic()
         if self.folder.curves_path.exists():
             self.drawn = time.monotonic()
-        self._write_results()
+        if self.history and not self.part.steps:  # else: weights within an epoch
+            self._write_results()
+
+    # ---------------------------------------------------------------- in words
+
+    def _place(self) -> str:
+        epoch, step = self.position
+        if epoch == self.recipe.epochs:
+            return "after the last epoch: this run is complete"
+        steps = self._steps_of(epoch + 1)
+        where = f"after step {step} of {steps}" if step else "before its first step"
+        return f"in epoch {epoch + 1} of {self.recipe.epochs}, {where}"
 
     def _kept(self) -> str:
-        if not self.history:
+        epochs = self.saved[0] if self.saved else 0
+        if not epochs:
             return "no epoch was complete"
-        return (
-            f"the weights of epoch {len(self.history)} are kept in {self.folder.path}"
-        )
+        return f"the weights of epoch {epochs} are kept"
 
     def _interrupted(self, stop: StopRequest) -> TrainingInterrupted:
-        number = stop.signal_number or 2
-        cause = "Ctrl-C" if number == 2 else f"signal {number}"
-        return TrainingInterrupted(
-            f"stopped by {cause} in epoch {len(self.history) + 1} of "
-            f"{self.recipe.epochs}; {self._kept()}; continue with: "
-            f"npresnet train --resume {self.folder.path}",
-            self.folder.path,
-            number,
-        )
+        """Save what there is, and say what became of it."""
+        trouble = ""
+        # `postponed` ends in a KeyboardInterrupt, as the run was asked to stop.
+        with suppress(KeyboardInterrupt), stop.postponed():
+            if self.whole and self.saved != self.position:
+                try:
+                    self._save_checkpoint()
+                except (OSError, FloatingPointError) as error:
+                    trouble = f" ({error})"
+        number = stop.signal_number or signal.SIGINT
+        cause = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
+        text = f"stopped by {cause} {self._place()}"
+        if len(self.history) < self.recipe.epochs:
+            fate = "nothing is lost"
+            if self.saved != self.position:
+                epoch, step = self.saved or (0, 0)
+                fate = f"kept: epoch {epoch + 1} after its step {step}{trouble}"
+            text += f"; {fate}; continue with: npresnet train --resume "
+            text += str(self.folder.path)
+        return TrainingInterrupted(text, self.folder.path, number)
 
 
 def _dtype(model: Module) -> np.dtype[Any]:

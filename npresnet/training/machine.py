@@ -26,6 +26,8 @@ def processor() -> str:
 
 def describe() -> dict[str, Any]:
     """Collect what ``config.json`` says of the machine and of this process."""
+    from llvmlite import binding
+
     import npresnet
 
     return {
@@ -33,9 +35,10 @@ def describe() -> dict[str, Any]:
         "numpy": metadata.version("numpy"),
         "numba": metadata.version("numba"),
         "platform": platform.platform(),
+        # As the compiler names it: that decides the instructions.
+        "processor": binding.get_host_cpu_name(),
         "cpu": processor(),
         "cpus": os.cpu_count(),
-        "backend": npresnet.get_backend(),
         "threads": npresnet.get_threads(),
         "command": sys.argv,
     }

@@ -11,21 +11,27 @@
 ``report.html``
     What came of it, on one page; written when the run is complete.
 ``checkpoint.safetensors``, ``checkpoint-previous.safetensors``
-    What ``--resume`` needs, and the one before, should the newest be damaged.
+    What ``--resume`` needs, and the one before, should the newest be damaged;
+    such a one is set aside as ``checkpoint-damaged.safetensors``.
+``.lock``
+    While a run is under way: keeps a second one out.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.training.files import replacing
+from npresnet.training.files import replacing, sync_folder
+from npresnet.training.lock import locked
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
@@ -40,6 +46,9 @@ _NEEDED = (
     "dataset.image_shape",
     "dataset.mean",
     "dataset.std",
+    "dataset.sha256",
+    "numerics.backend",
+    "numerics.algorithm",
 )
 _CURVES, _REPORT = "curves.png", "report.html"
 _CHECKPOINT = "checkpoint.safetensors"
@@ -84,15 +93,11 @@ class RunFolder:
         if path is None:
             return cls(_fresh_folder(Path("runs"), f"{model}-{dataset}"))
         folder = cls(path)
-        for taken in (_CONFIG, _METRICS, _WEIGHTS, _CHECKPOINT):
-            if (folder.path / taken).exists():
-                raise FileExistsError(
-                    f"{folder.path}: already holds a run ({taken}); name another "
-                    "folder, or resume that run"
-                )
+        folder.refuse_used()
         if folder.path.exists() and not folder.path.is_dir():
             raise FileExistsError(f"{folder.path}: expected a folder, found a file")
         folder.path.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.path.parent)
         return folder
 
     @classmethod
@@ -111,10 +116,45 @@ class RunFolder:
             )
         return folder
 
+    def refuse_used(self) -> None:
+        """Raise FileExistsError if the folder holds a run."""
+        for taken in (_CONFIG, _METRICS, _WEIGHTS, _CHECKPOINT):
+            if (self.path / taken).exists():
+                raise FileExistsError(
+                    f"{self.path}: already holds a run ({taken}); name another "
+                    "folder, or resume that run"
+                )
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Keep other runs out of the folder; see `npresnet.training.lock.locked`."""
+        with ExitStack() as stack:
+            with self.naming_errors("nothing was changed"):
+                held = stack.enter_context(locked(self.path))
+            yield held
+
+    @contextmanager
+    def naming_errors(self, kept: str) -> Iterator[None]:
+        """Let errors of the system name the folder, and say what is kept there.
+
+        A full disk names no file, and a file that takes the place of another is
+        none that the user knows.
+        """
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            number = error.errno or errno.EIO
+            text = f"{error.strerror or error}; {kept}"
+            if not self.path.is_dir():
+                number, text = errno.ENOENT, "the run folder was moved or removed"
+            raise OSError(number, text, str(self.path)) from error
+
     def remove_leftovers(self) -> None:
         """Remove the half-written files of a process that was killed."""
-        for pattern in (".new-*", ".*.tmp"):
-            for path in self.path.glob(pattern):
+        for name in (_CONFIG, _METRICS, _WEIGHTS, _CURVES, _REPORT, _CHECKPOINT):
+            for path in self.path.glob(f".*new-{name}*"):
                 path.unlink(missing_ok=True)
 
     def read_config(self) -> dict[str, Any]:
@@ -152,7 +192,8 @@ class RunFolder:
         """Write ``weights.safetensors``, with a header that says what they are."""
         from npresnet import weights
 
-        weights.save(self.weights_path, model, metadata=metadata)
+        with replacing(self.weights_path) as new:
+            weights.save(new, model, metadata=metadata)
 
     def write_curves(self, history: Sequence[Mapping[str, float | None]]) -> None:
         """Draw ``curves.png``."""

@@ -9,7 +9,7 @@ import pytest
 import npresnet as nr
 from benchmarks import results
 from npresnet.training import RunFolder, fit, recipes
-from tests.training.tiny import new_model, tiny_data
+from tests.training.small import new_model, small_data
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = f"# Results\n\n{results._BEGIN}\n\nold\n\n{results._END}\n\nmore\n"
@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
         with nr.using_backend("reference"):
             run = fit(
                 new_model(seed),
-                *tiny_data(),
+                *small_data(),
                 recipe=recipes.get("digits-quick").changed(epochs=2, lr=lr),
                 out=parent / name,
                 seed=seed,

@@ -99,7 +99,6 @@ def test_lists_say_what_the_package_knows():
     assert datasets[0]["image_shape"] == list(train.images.shape[1:])
 
 
-@pytest.mark.slow
 def test_models_lists_the_registry_with_its_parameters():
     models = json.loads(invoke("models", "--json").stdout)["models"]
     assert [entry["name"] for entry in models] == nr.models.names()

@@ -8,34 +8,42 @@ def random_images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def crop_flip_one_by_one(images, padding, fill, flip, rng):
+def crop_flip_one_by_one(images, padding, fill, flip, cutout, rng):
     """The same augmentation, an image and a pixel at a time."""
     N, C, H, W = images.shape
     out = np.empty_like(images)
     tops, lefts = rng.integers(0, 2 * padding + 1, size=(2, N))
     mirrored = rng.integers(0, 2, size=N, dtype=bool) if flip else np.zeros(N, bool)
+    if cutout:
+        rows, columns = rng.integers(0, H, size=N), rng.integers(0, W, size=N)
     for n in range(N):
         for c in range(C):
             for i in range(H):
                 for j in range(W):
                     across = W - 1 - j if mirrored[n] else j
                     y, x = i + tops[n] - padding, across + lefts[n] - padding
-                    inside = 0 <= y < H and 0 <= x < W
-                    out[n, c, i, j] = images[n, c, y, x] if inside else fill[c]
+                    seen = 0 <= y < H and 0 <= x < W
+                    if cutout and seen:
+                        top, left = rows[n] - cutout // 2, columns[n] - cutout // 2
+                        seen = not (
+                            top <= i < top + cutout and left <= j < left + cutout
+                        )
+                    out[n, c, i, j] = images[n, c, y, x] if seen else fill[c]
     return out
 
 
 @pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("cutout", [0, 1, 2, 3, 9])
 @pytest.mark.parametrize(
     ("shape", "padding"),
     [((9, 3, 5, 7), 2), ((4, 1, 6, 4), 1), ((1, 2, 3, 3), 4), ((0, 3, 4, 4), 2)],
 )
-def test_crop_and_flip_equal_the_pixel_by_pixel_loop(shape, padding, flip):
+def test_crop_and_flip_equal_the_pixel_by_pixel_loop(shape, padding, flip, cutout):
     images, fill = random_images(*shape), (7, 99, 201)[: shape[1]]
-    augment = RandomCropFlip(padding, flip, fill)
+    augment = RandomCropFlip(padding, flip, fill, cutout)
     out = augment(images, np.random.default_rng(1))
     rng = np.random.default_rng(1)
-    expected = crop_flip_one_by_one(images, padding, fill, flip, rng)
+    expected = crop_flip_one_by_one(images, padding, fill, flip, cutout, rng)
     np.testing.assert_array_equal(out, expected)
     assert out.dtype == np.uint8
 
@@ -62,6 +70,36 @@ def test_half_of_the_images_are_mirrored_exactly():
     mirrored = (out == images[..., ::-1]).all(axis=(1, 2, 3))
     assert (kept ^ mirrored).all()
     assert abs(mirrored.mean() - 0.5) < 0.04  # 3.6 standard deviations
+
+
+def test_cutout_covers_a_square_around_a_pixel_drawn_uniformly():
+    N, H, W, side = 20_000, 5, 6, 2
+    augment = RandomCropFlip(0, flip=False, fill=(0,), cutout=side)
+    out = augment(np.full((N, 1, H, W), 255, np.uint8), np.random.default_rng(2))
+    # The pixel at the centre is the square's last: rows c-1 and c, of which row -1
+    # does not exist.
+    covered = out[:, 0] == 0  # (N, H, W)
+    row = H - 1 - covered.any(axis=2)[:, ::-1].argmax(axis=1)
+    column = W - 1 - covered.any(axis=1)[:, ::-1].argmax(axis=1)
+    counts = np.zeros((H, W))
+    np.add.at(counts, (row, column), 1)
+    chi_squared = ((counts - N / (H * W)) ** 2 / (N / (H * W))).sum()
+    assert chi_squared < 58.3  # 29 degrees of freedom, 1 in 1,000
+    sizes = np.minimum(row + 1, side) * np.minimum(column + 1, side)
+    np.testing.assert_array_equal(covered.sum(axis=(1, 2)), sizes)
+
+
+def test_cutout_comes_last_and_draws_nothing_of_the_others():
+    images = random_images(30, 3, 8, 8)
+    plain = RandomCropFlip(2, True, (1, 2, 3))
+    covering = RandomCropFlip(2, True, (1, 2, 3), cutout=4)
+    one = plain(images, np.random.default_rng(5))
+    other = covering(images, np.random.default_rng(5))
+    changed = (one != other).any(axis=1)  # (N, H, W)
+    assert changed.any()
+    assert changed.sum(axis=(1, 2)).max() <= 16
+    filled = other.transpose(0, 2, 3, 1)[changed]
+    np.testing.assert_array_equal(filled, np.broadcast_to((1, 2, 3), filled.shape))
 
 
 def test_without_padding_and_flip_nothing_changes():
@@ -103,6 +141,8 @@ def test_mean_fill_stays_a_byte():
         ({"padding": -1}, ValueError, "padding: expected 0 or more, got -1"),
         ({"padding": 1.5}, TypeError, "padding: expected an integer, got 1.5"),
         ({"padding": True}, TypeError, "padding: expected an integer, got True"),
+        ({"cutout": -1}, ValueError, "cutout: expected 0 or more, got -1"),
+        ({"cutout": 8.0}, TypeError, "cutout: expected an integer, got 8.0"),
         (
             {"fill": (0, 256)},
             ValueError,
@@ -123,7 +163,7 @@ def test_crop_flip_says_what_does_not_fit(arguments, error, message):
             None,
             random_images(2, 3, 4, 4),
             ValueError,
-            "fill: needed to pad; give one byte per channel, such as "
+            "fill: needed to pad or to cover; give one byte per channel, such as "
             "mean_fill(dataset.mean)",
         ),
         (
@@ -151,6 +191,11 @@ def test_augmentation_says_what_does_not_fit(fill, images, error, message):
     with pytest.raises(error) as raised:
         RandomCropFlip(fill=fill)(images, np.random.default_rng(0))
     assert str(raised.value) == message
+
+
+def test_cutout_needs_a_fill_without_padding_too():
+    with pytest.raises(ValueError, match="fill: needed to pad or to cover"):
+        RandomCropFlip(0, cutout=2)(random_images(1, 3, 4, 4), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -88,6 +88,23 @@ def test_augmentation_of_a_batch_depends_on_seed_epoch_and_its_index_only():
     assert not set(draws(shuffle=True, seed=2, epoch=2)) & set(first)
 
 
+@pytest.mark.parametrize("start", [0, 1, 4, 5, 6, 99])
+def test_an_epoch_goes_on_at_any_batch_with_the_batches_that_it_lacks(start):
+    data = numbered()  # 23 images: four batches of 5, one of 3
+    options = {
+        "shuffle": True,
+        "seed": 1,
+        "epoch": 2,
+        "augment": RandomCropFlip(padding=1, cutout=2),
+    }
+    whole = list(batches(data, 5, **options))
+    rest = list(batches(data, 5, start=start, **options))
+    assert len(rest) == max(0, 5 - start)
+    for (x, labels), (x_rest, labels_rest) in zip(whole[start:], rest, strict=True):
+        np.testing.assert_array_equal(x_rest, x)
+        np.testing.assert_array_equal(labels_rest, labels)
+
+
 def test_crop_is_filled_with_the_mean_that_is_subtracted():
     images = np.zeros((6, 2, 4, 4), np.uint8)
     data = Dataset(images, np.zeros(6, np.int64), ("a",), (0.4, 0.6), (1, 1), "black")
@@ -153,6 +170,7 @@ def test_changing_a_batch_leaves_the_data_set_alone():
         ({"batch_size": 0}, ValueError, "batch_size: expected 1 or more, got 0"),
         ({"batch_size": 2.0}, TypeError, "batch_size: expected an integer, got 2.0"),
         ({"seed": -1}, ValueError, "seed: expected 0 or more, got -1"),
+        ({"start": -1}, ValueError, "start: expected 0 or more, got -1"),
         ({"epoch": -1}, ValueError, "epoch: expected 0 or more, got -1"),
         ({"seed": None}, ValueError, "seed: shuffle needs it, got None"),
         (

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import importlib
 import io
 import os
@@ -9,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from npresnet.data import cifar10
+from npresnet.data import _official, cifar10
 
 RECORDS = 20  # per batch file, in the small CIFAR-10 of conftest.py
 
@@ -121,6 +122,56 @@ def test_a_binary_batch_must_have_the_exact_size(change, small_cifar, tmp_path):
     assert message_of(ValueError, cifar10, tmp_path) == (
         f"{path}: {size + change:,} bytes, expected 61,460, 20 records of 3,073"
     )
+
+
+@pytest.fixture
+def declared_official(monkeypatch):
+    """Make the batches of a folder the official ones."""
+
+    def declare(folder):
+        known = {}
+        for path in folder.glob("*_batch*"):
+            algorithm = "sha1" if path.suffix else "md5"
+            digest = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+            known[path.name] = (algorithm, digest)
+        assert known.keys() <= _official._KNOWN.keys()
+        assert len(known) == 6
+        monkeypatch.setattr(_official, "_KNOWN", known)
+
+    return declare
+
+
+@pytest.mark.parametrize("layout", ["binary", "python"])
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_a_flipped_bit_in_an_official_batch_is_noticed(
+    layout, packed, small_cifar, make_archive, declared_official, tmp_path
+):
+    folder = getattr(small_cifar, f"write_{layout}")(tmp_path)
+    declared_official(folder)
+    assert_is(small_cifar, cifar10(tmp_path))
+    path = next(folder.glob("data_batch_3*"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 + 40] ^= 1  # a pixel in either layout
+    path.write_bytes(content)
+    where = tmp_path
+    if packed:
+        where = make_archive(folder, tmp_path / "edited.tar.gz")
+        path = where / path.name
+    message = message_of(ValueError, cifar10, where)
+    assert message.startswith(f"{path}: damaged or edited: ")
+    assert message.endswith("while 5 of the 6 batches are official to the byte")
+
+
+def test_a_copy_of_another_make_is_believed(small_cifar, declared_official, tmp_path):
+    folder = small_cifar.write_binary(tmp_path)
+    declared_official(folder)
+    small_cifar.images ^= 1
+    for path in folder.glob("*.bin"):
+        path.unlink()
+    (folder / "batches.meta.txt").unlink()
+    folder.rmdir()
+    small_cifar.write_binary(tmp_path)
+    assert_is(small_cifar, cifar10(tmp_path))
 
 
 def test_the_size_of_a_real_binary_batch_is_30_730_000_bytes(tmp_path):

@@ -173,3 +173,26 @@ def test_subset_says_what_does_not_fit(indices, error, message):
     with pytest.raises(error) as raised:
         Dataset(**fields()).subset(indices)
     assert str(raised.value) == message
+
+
+def test_the_digest_is_that_of_images_labels_and_their_order():
+    data = Dataset(**fields())
+    digest = data.digest()
+    assert Dataset(**fields()).digest() == digest
+    assert len(digest) == 64
+
+    pixel = data.images.copy()
+    pixel[-1, -1, -1, -1] ^= 1
+    label = data.labels.copy()
+    label[-1] = (label[-1] + 1) % len(data.classes)
+    flat = data.images.reshape(len(data), 1, 1, -1)
+    others = [
+        Dataset(**{**fields(), "images": pixel}),
+        Dataset(**{**fields(), "labels": label}),
+        Dataset(**{**fields(), "images": flat, "mean": (0.5,), "std": (1,)}),
+        data.subset(range(len(data))[::-1]),
+        data.subset(range(len(data) - 1)),
+    ]
+    assert len({digest, *(other.digest() for other in others)}) == 6
+    assert Dataset(**{**fields(), "name": "other"}).digest() == digest
+    assert len(data.subset([]).digest()) == 64

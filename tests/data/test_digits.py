@@ -109,3 +109,18 @@ def test_digits_are_the_same_at_every_call_and_from_every_folder(tmp_path, monke
 def test_digits_take_one_or_three_channels(channels):
     with pytest.raises(ValueError, match=r"^channels: expected 1 or 3, got "):
         digits(channels)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "a flipped bit"])
+def test_damage_to_the_package_is_one_line(damage, monkeypatch, tmp_path):
+    packed = resources.files("npresnet.data").joinpath("digits.npz").read_bytes()
+    content = bytearray(packed[: {"cut short": 9000, "empty": 0}.get(damage)])
+    if damage == "a flipped bit":
+        content[len(content) // 3] ^= 1
+    (tmp_path / "digits.npz").write_bytes(content)
+    monkeypatch.setattr(resources, "files", lambda package: tmp_path)
+    with pytest.raises(
+        ValueError, match=r"digits\.npz: damaged .*; reinstall"
+    ) as error:
+        digits()
+    assert "\n" not in str(error.value)

@@ -219,3 +219,22 @@ def test_a_convolution_names_the_size_that_is_wrong(name):
     options = {"kernel_size": 3, name: -1}
     with pytest.raises(ValueError, match=f"^{name} must be at least"):
         nn.Conv2d(3, 4, **options)
+
+
+def test_skipped_initialisation_draws_nothing_and_keeps_shapes_and_types(dtype):
+    def layers(rng):
+        conv = nn.Conv2d(4, 6, (3, 2), groups=2, dtype=dtype, rng=rng)
+        linear = nn.Linear(5, 3, dtype=dtype, rng=rng)
+        kaiming = nn.init.kaiming_normal((6, 2, 3, 2), rng, dtype)
+        return [*(p.data for p in (*conv.parameters(), *linear.parameters())), kaiming]
+
+    rng = np.random.default_rng(0)
+    with nn.init.skipped():
+        skipped = layers(rng)
+    drawn = layers(rng)  # the generator is where it was
+    for zeros, values, again in zip(
+        skipped, drawn, layers(np.random.default_rng(0)), strict=True
+    ):
+        assert (zeros.shape, zeros.dtype) == (values.shape, values.dtype)
+        assert not zeros.any()
+        np.testing.assert_array_equal(values, again)

@@ -1,22 +1,26 @@
 """Averages of weights are what they say, measured as such, and survive a stop."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
 import npresnet as nr
 from npresnet.nn import BatchNorm2d, Conv2d, Sequential
+from npresnet.nn.modes import is_keeping
 from npresnet.training import RunFolder, TrainingInterrupted, evaluate
 from npresnet.training.averaging import WeightAverage
-from tests.training.tiny import (
-    TINY,
-    StopIn,
-    checkpoint_of,
+from tests.training.small import (
+    STEPS,
+    assert_same_run,
     new_model,
     resume,
-    tiny_data,
-    train,
-    weights_of,
+    small_data,
+    stopping,
+    tensors,
 )
+from tests.training.tiny import TINY, train, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +101,7 @@ def test_statistics_are_those_of_the_batches_at_the_averaged_weights(model, rng)
     np.testing.assert_allclose(found["1.running_mean"], means, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["1.running_var"], variances, rtol=1e-4)
 
+    assert found["1.num_batches_tracked"] == 3
     assert not model.training
     assert model[1].momentum == 0.1
     for name, value in model.state_dict().items():
@@ -151,7 +156,8 @@ def test_a_state_of_something_else_is_refused_and_changes_nothing(model, rng):
         np.testing.assert_array_equal(value, average.state_dict()[name])
 
 
-AVERAGES = [{"ema_decay": 0.8}, {"average_epochs": 2}]
+EMA, LAST_TWO = {"ema_decay": 0.8}, {"average_epochs": 2}
+AVERAGES = [EMA, LAST_TWO]
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -159,14 +165,14 @@ def test_the_average_is_what_is_measured_kept_and_left(tmp_path, average):
     model = new_model()
     run = train(tmp_path / "run", model, **average)
     kept = weights_of(tmp_path / "run")
-    raw = checkpoint_of(tmp_path / "run").model
+    raw = tensors(tmp_path / "run").model
     assert not np.array_equal(kept["fc.weight"], raw["fc.weight"])
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, kept[name])
     assert model.training
     fresh = new_model(9)
     fresh.load_state_dict(kept)
-    assert evaluate(fresh, tiny_data()[1]) == run.test
+    assert evaluate(fresh, small_data()[1]) == run.test
     assert run.history[-1]["test_loss"] == run.test.loss
 
 
@@ -175,7 +181,7 @@ def test_the_last_epochs_are_averaged_and_no_others(tmp_path):
     plain, averaged = tmp_path / "plain", tmp_path / "averaged"
     straight = nr.training.fit(
         model,
-        *tiny_data(),
+        *small_data(),
         recipe=TINY,
         out=plain,
         seed=3,
@@ -184,8 +190,8 @@ def test_the_last_epochs_are_averaged_and_no_others(tmp_path):
     )
     run = train(averaged, average_epochs=2)
     # The weights train as ever: the average looks on.
-    for name, value in checkpoint_of(averaged).model.items():
-        np.testing.assert_array_equal(value, checkpoint_of(plain).model[name])
+    for name, value in tensors(averaged).model.items():
+        np.testing.assert_array_equal(value, tensors(plain).model[name])
     assert run.history[0]["test_loss"] == straight.history[0]["test_loss"]
     for name, value in weights_of(averaged).items():
         if "running" not in name and "num_batches" not in name:
@@ -198,23 +204,55 @@ def test_the_last_epochs_are_averaged_and_no_others(tmp_path):
 def test_an_interrupted_average_ends_with_the_same_bits(tmp_path, average, epoch):
     whole = train(tmp_path / "whole", **average)
     with pytest.raises(TrainingInterrupted):
-        train(tmp_path / "cut", progress=StopIn(epoch), **average)
-    resumed = resume(tmp_path / "cut")
+        train(tmp_path / "cut", progress=stopping(epoch), **average)
+    resumed = resume(small_data(), tmp_path / "cut")
     assert resumed.test == whole.test
-    for part in ("model", "optimizer", "average"):
-        ours = getattr(checkpoint_of(tmp_path / "whole"), part)
-        theirs = getattr(checkpoint_of(tmp_path / "cut"), part)
-        assert ours.keys() == theirs.keys() != set()
-        for name in ours:
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-    for name, value in weights_of(tmp_path / "whole").items():
-        np.testing.assert_array_equal(value, weights_of(tmp_path / "cut")[name])
+    assert tensors(tmp_path / "whole").average
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def ctrl_c_in_forward_pass(monkeypatch, number):
+    """Send Ctrl-C while the n-th forward pass without a backward pass is under way."""
+    passes = 0
+    forward = nr.nn.Linear.forward
+
+    def interrupting(self, x):
+        nonlocal passes
+        if not is_keeping():
+            passes += 1
+            if passes == number:
+                os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, x)
+
+    monkeypatch.setattr(nr.nn.Linear, "forward", interrupting)
+
+
+# Passes without a backward pass: one for the test images after each of the three
+# epochs; and before it, for batch norm's statistics, five where epochs are averaged.
+@pytest.mark.parametrize(
+    ("average", "number"),
+    [(EMA, 1), (EMA, 3), *((LAST_TWO, number) for number in (2, 5, 7, 9, 13))],
+)
+def test_an_average_that_is_interrupted_while_it_is_measured_loses_nothing(
+    tmp_path, monkeypatch, average, number
+):
+    whole = train(tmp_path / "whole", **average)
+    with monkeypatch.context() as patch:
+        ctrl_c_in_forward_pass(patch, number)
+        with pytest.raises(TrainingInterrupted, match="nothing is lost"):
+            train(tmp_path / "cut", **average)
+    # All steps of the epoch are done, and the weights are those of training.
+    cut = tensors(tmp_path / "cut")
+    assert cut.part.steps == STEPS
+    resumed = resume(small_data(), tmp_path / "cut")
+    assert resumed.test == whole.test
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_a_finished_average_is_resumed_as_it_was(tmp_path, average):
     run = train(tmp_path / "run", **average)
     before = RunFolder(tmp_path / "run").weights_path.read_bytes()
-    again = resume(tmp_path / "run")
+    again = resume(small_data(), tmp_path / "run")
     assert again.test == run.test
     assert RunFolder(tmp_path / "run").weights_path.read_bytes() == before

@@ -7,7 +7,7 @@ import pytest
 
 import npresnet as nr
 from npresnet.training import Evaluation, evaluate
-from tests.training.tiny import new_model, tiny_data
+from tests.training.small import new_model, small_data
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def reference_backend():
 
 @pytest.fixture(scope="module")
 def test_set():
-    return tiny_data()[1]
+    return small_data()[1]
 
 
 def mirrored(dataset):

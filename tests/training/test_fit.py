@@ -1,88 +1,22 @@
-"""Training learns, leaves its folder, and goes on where it stopped, bit for bit."""
+"""Training learns, leaves its folder, and repeats itself."""
 
 import csv
-import errno
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.training import Recipe, RunFolder, TrainingInterrupted, evaluate, fit
-from npresnet.training import checkpoint as checkpoints
-from npresnet.training.progress import Silent
-
-RECIPE = Recipe(
-    name="test",
-    description="small",
-    source="here",
-    dataset="digits",
-    model="resnet8",
-    shortcut="A",
-    epochs=4,
-    batch_size=32,
-    lr=0.1,
-    crop_padding=1,
-    crop_fill="black",
-    label_smoothing=0.1,
+from npresnet.training import Recipe, RunFolder, evaluate
+from tests.training.small import (
+    RECIPE,
+    assert_same_bits,
+    new_model,
+    run,
+    tensors,
 )
 
-
-@pytest.fixture(autouse=True)
-def reference_backend():
-    """Nothing here depends on the backend: spare the compilation."""
-    with nr.using_backend("reference"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def data():
-    train, test = nr.data.digits()
-    return train.subset(range(150)), test.subset(range(60))
-
-
-def new_model(seed=0):
-    return nr.models.create("resnet8", num_classes=10, seed=seed)
-
-
-def run(data, out, **options):
-    options = {"recipe": RECIPE, "seed": 3, "quiet": True, **options}
-    return fit(new_model(), *data, out=out, **options)
-
-
-class StopAfter(Silent):
-    """Sends this process a signal in the middle of an epoch."""
-
-    def __init__(self, epoch, batch=2, number=signal.SIGINT):
-        self.when, self.number = (epoch, batch), number
-        self.epoch = self.batches = 0
-
-    def begin_epoch(self, epoch, epochs, steps):
-        self.epoch, self.batches = epoch, 0
-
-    def batch(self, loss, accuracy, images, lr):
-        self.batches += 1
-        if (self.epoch, self.batches) == self.when:
-            os.kill(os.getpid(), self.number)
-
-
-def tensors_exist(folder):
-    return RunFolder(folder).checkpoint_path.exists()
-
-
-def tensors(folder):
-    return checkpoints.load(RunFolder(folder).checkpoint_path)
-
-
-def assert_same_bits(one, other):
-    for part in ("model", "optimizer"):
-        ours, theirs = getattr(one, part), getattr(other, part)
-        assert ours.keys() == theirs.keys()
-        for name in ours:
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-            assert ours[name].dtype == theirs[name].dtype
+pytestmark = pytest.mark.usefixtures("reference_backend")
 
 
 def test_the_loss_falls_and_the_folder_is_complete(data, tmp_path):
@@ -150,91 +84,6 @@ def test_same_seed_same_bits(data, tmp_path):
     assert not np.array_equal(one.model["fc.weight"], other)
 
 
-@pytest.mark.parametrize("epoch", [2, 4])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_resumes_to_the_same_bits(data, tmp_path, epoch, number):
-    whole = run(data, tmp_path / "whole")
-    before = signal.getsignal(number)
-    with pytest.raises(TrainingInterrupted, match=f"epoch {epoch} of 4") as stopped:
-        run(data, tmp_path / "cut", progress=StopAfter(epoch, number=number))
-    assert stopped.value.folder == tmp_path / "cut"
-    assert stopped.value.signal_number == number
-    assert signal.getsignal(number) is before
-    assert f"--resume {tmp_path / 'cut'}" in str(stopped.value)
-    assert len((tmp_path / "cut" / "metrics.csv").read_text().splitlines()) == epoch
-
-    resumed = fit(new_model(5), *data, resume=tmp_path / "cut", quiet=True)
-    assert_same_bits(tensors(tmp_path / "whole"), tensors(tmp_path / "cut"))
-    assert resumed.test == whole.test
-    timeless = [
-        [{k: v for k, v in row.items() if "second" not in k} for row in result.history]
-        for result in (whole, resumed)
-    ]
-    assert timeless[0] == timeless[1]
-
-
-def test_a_run_cut_off_before_its_first_checkpoint_starts_anew(data, tmp_path):
-    with pytest.raises(TrainingInterrupted, match="no epoch was complete"):
-        run(data, tmp_path / "cut", progress=StopAfter(1))
-    assert not (tmp_path / "cut" / "weights.safetensors").exists()
-    fit(new_model(), *data, resume=tmp_path / "cut", quiet=True)
-    run(data, tmp_path / "whole")
-    assert_same_bits(tensors(tmp_path / "whole"), tensors(tmp_path / "cut"))
-
-
-def test_resuming_a_finished_run_changes_nothing(data, tmp_path):
-    finished = run(data, tmp_path / "run", epochs=2)
-    before = tensors(tmp_path / "run")
-    again = fit(new_model(8), *data, resume=tmp_path / "run", quiet=True)
-    assert again.test == finished.test
-    assert again.history == finished.history
-    assert_same_bits(before, tensors(tmp_path / "run"))
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(data, tmp_path):
-    whole = run(data, tmp_path / "run", epochs=3)
-    path = RunFolder(tmp_path / "run").checkpoint_path
-    expected = tensors(tmp_path / "run")
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="checksum"):
-        checkpoints.load(path)
-    resumed = fit(new_model(), *data, resume=tmp_path / "run", quiet=True)
-    assert resumed.test == whole.test
-    assert_same_bits(expected, tensors(tmp_path / "run"))
-
-    path.write_bytes(content[: len(content) // 2])
-    checkpoints.previous_path(path).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
-        fit(new_model(), *data, resume=tmp_path / "run", quiet=True)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 9}, "epochs.* has 4, got 9"),
-        ({"seed": 7}, "seed.* has 3, got 7"),
-        ({"lr": 0.5}, "lr"),
-        ({"recipe": "cifar10-quick"}, "recipe"),
-    ],
-)
-def test_settings_that_disagree_with_the_folder_are_refused(
-    data, tmp_path, options, message
-):
-    with pytest.raises(TrainingInterrupted):
-        run(data, tmp_path / "cut", progress=StopAfter(2))
-    before = tensors(tmp_path / "cut")
-    with pytest.raises(ValueError, match=message):
-        fit(new_model(), *data, resume=tmp_path / "cut", quiet=True, **options)
-    with pytest.raises(ValueError, match="train"):
-        fit(new_model(), data[1], data[1], resume=tmp_path / "cut", quiet=True)
-    with pytest.raises(ValueError, match="parameters"):
-        other = nr.models.create("resnet8", num_classes=10, shortcut="B")
-        fit(other, *data, resume=tmp_path / "cut", quiet=True)
-    assert_same_bits(before, tensors(tmp_path / "cut"))
-
-
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(data, tmp_path):
     run(data, tmp_path / "run", epochs=1)
     before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
@@ -256,22 +105,6 @@ def test_a_run_without_a_name_gets_a_fresh_folder(data, tmp_path, monkeypatch):
     assert "resnet8-digits" in first.name
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_weights(data, tmp_path):
-    class Poison(Silent):
-        def begin_epoch(self, epoch, epochs, steps):
-            if epoch == 3:
-                model.fc.weight.data[0, 0] = np.nan
-
-    model = new_model()
-    with pytest.raises(
-        FloatingPointError, match="epoch 3, step 1 of 5: the loss is nan"
-    ):
-        fit(model, *data, recipe=RECIPE, out=tmp_path / "run", progress=Poison())
-    kept = nr.weights.load(tmp_path / "run" / "weights.safetensors")
-    assert all(np.isfinite(array).all() for array in kept.values())
-    assert tensors(tmp_path / "run").epoch == 2
-
-
 def test_the_test_set_is_seen_once_where_there_is_a_validation_set(data, tmp_path):
     train, test = data
     rest, held_out = nr.data.split(train, 30, seed=0)
@@ -283,29 +116,6 @@ def test_the_test_set_is_seen_once_where_there_is_a_validation_set(data, tmp_pat
     assert ",," in rows[0]
     assert ",," not in rows[-1]
     assert result.test.total == len(test)
-
-
-def test_a_full_disk_names_the_folder_and_keeps_the_last_epoch(
-    data, tmp_path, monkeypatch
-):
-    save = checkpoints.weights.save
-
-    def fails_at_the_third_epoch(path, *args, **kwargs):
-        if tensors_exist(tmp_path / "run") and tensors(tmp_path / "run").epoch == 2:
-            (tmp_path / "run" / ".half.tmp").write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(path, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.weights, "save", fails_at_the_third_epoch)
-        with pytest.raises(OSError, match="No space left") as raised:
-            run(data, tmp_path / "run")
-    assert raised.value.filename == str(tmp_path / "run")
-    whole = run(data, tmp_path / "whole")
-    resumed = fit(new_model(), *data, resume=tmp_path / "run", quiet=True)
-    assert resumed.test == whole.test
-    assert_same_bits(tensors(tmp_path / "whole"), tensors(tmp_path / "run"))
-    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_callbacks_get_every_row(data, tmp_path):

@@ -8,15 +8,8 @@ import pytest
 
 import npresnet as nr
 from npresnet.training import TrainingInterrupted, evaluate
-from tests.training.tiny import (
-    StopIn,
-    checkpoint_of,
-    new_model,
-    resume,
-    tiny_data,
-    train,
-    weights_of,
-)
+from tests.training.small import new_model, resume, small_data, stopping, tensors
+from tests.training.tiny import train, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +25,14 @@ def config_of(folder):
 def test_a_run_ends_with_its_last_step_within_an_epoch(tmp_path):
     run = train(tmp_path / "run", epochs=9, max_steps=12)  # 5 + 5 + 2
     assert run.recipe.epochs == len(run.history) == 3
-    assert checkpoint_of(tmp_path / "run").optimizer["steps"] == 12
+    assert tensors(tmp_path / "run").optimizer["steps"] == 12
     assert run.history[-1]["lr"] == 0  # the cycle has its end there
     # The last epoch's mean is that of two batches.
     right = run.history[-1]["train_accuracy"] * 64
     assert right == pytest.approx(round(right))
     # Nothing is left to do.
-    assert len(resume(tmp_path / "run").history) == 3
-    assert checkpoint_of(tmp_path / "run").optimizer["steps"] == 12
+    assert len(resume(small_data(), tmp_path / "run").history) == 3
+    assert tensors(tmp_path / "run").optimizer["steps"] == 12
 
 
 def test_milestones_in_steps_change_the_rate_within_an_epoch(tmp_path):
@@ -53,7 +46,7 @@ def test_held_out_images_are_measured_and_the_test_images_once(tmp_path):
     assert [row["test_accuracy"] is None for row in run.history] == [True, True, False]
     dataset = config_of(tmp_path / "run")["dataset"]
     assert [dataset[name] for name in ("train", "validation", "test")] == [110, 40, 60]
-    assert resume(tmp_path / "run").test == run.test
+    assert resume(small_data(), tmp_path / "run").test == run.test
 
 
 def test_the_mean_at_every_pixel_travels_with_the_weights(tmp_path):
@@ -65,8 +58,8 @@ def test_the_mean_at_every_pixel_travels_with_the_weights(tmp_path):
     model = new_model(9)
     model.load_state_dict(weights_of(tmp_path / "run"))
     statistics = {"mean": dataset["mean"], "std": dataset["std"]}
-    assert evaluate(model, tiny_data()[1], **statistics) == run.test
-    assert resume(tmp_path / "run").test == run.test
+    assert evaluate(model, small_data()[1], **statistics) == run.test
+    assert resume(small_data(), tmp_path / "run").test == run.test
     # Numbers by the row: the file can be read.
     lines = (tmp_path / "run" / "config.json").read_text().splitlines()
     assert len(lines) < 200
@@ -98,8 +91,8 @@ def test_everything_together_survives_an_interruption(tmp_path):
     }
     whole = train(tmp_path / "whole", **settings)
     with pytest.raises(TrainingInterrupted):
-        train(tmp_path / "cut", progress=StopIn(2), **settings)
-    resumed = resume(tmp_path / "cut")
+        train(tmp_path / "cut", progress=stopping(2), **settings)
+    resumed = resume(small_data(), tmp_path / "cut")
     assert resumed.test == whole.test
     for name, value in weights_of(tmp_path / "whole").items():
         np.testing.assert_array_equal(value, weights_of(tmp_path / "cut")[name])

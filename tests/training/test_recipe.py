@@ -7,7 +7,7 @@ import pytest
 from npresnet.optim import Constant, Cosine, OneCycle, StepDecay
 from npresnet.training import recipe as recipe_module
 from npresnet.training import recipes
-from npresnet.training.recipe import Recipe, describe_value, read_setting
+from npresnet.training.recipe import Recipe
 
 QUICK = recipes.get("digits-quick")
 
@@ -126,33 +126,6 @@ def test_settings_that_change_nothing_are_known():
         steps.unused()
     )
     assert not {"gamma", "milestones"} & set(steps.unused())
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_settings_are_read_as_they_are_written(name):
-    recipe = recipes.get(name)
-    for setting, value in recipe.settings().items():
-        if value not in (None, ()):
-            text = f"{setting} = {describe_value(value)}"
-            assert read_setting(text) == (setting, value)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("lr", "expected SETTING=VALUE with one of .*lr.*; got 'lr'"),
-        ("colour=blue", "cutout.*; got 'colour=blue'"),
-        ("sources=x", "got 'sources=x'"),
-        ("lr=fast", "lr: expected a number, got 'fast'"),
-        ("cutout=2.5", "cutout: expected a whole number, got '2.5'"),
-        ("flip=perhaps", "flip: expected yes or no, got 'perhaps'"),
-        ("milestones=1;2", "milestones: expected numbers and commas"),
-        ("max_steps=none", "max_steps: expected a whole number"),
-    ],
-)
-def test_settings_that_cannot_be_read_are_named(text, message):
-    with pytest.raises(ValueError, match=message):
-        read_setting(text)
 
 
 def test_a_recipe_survives_json():

@@ -20,7 +20,8 @@ from npresnet.training import (
 )
 from npresnet.training.report import errors
 from npresnet.training.report.page import _interval
-from tests.training.tiny import StopIn, new_model, tiny_data, train, weights_of
+from tests.training.small import new_model, small_data, stopping
+from tests.training.tiny import train, weights_of
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +84,7 @@ def test_the_mistakes_are_shown_as_they_are_the_surest_first(run, page):
     assert len(items) == min(wrong, 24) > 0
     sure = [float(re.search(r"([\d.]+) % sure", item)[1]) for item in items]
     assert sure == sorted(sure, reverse=True)
-    _, test = tiny_data()
+    _, test = small_data()
     shown = {}
     for item in items:
         source = re.search(r'src="data:image/png;base64,([^"]+)"', item)[1]
@@ -125,7 +126,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 
 
 def test_names_are_text_whatever_they_say(tmp_path, run):
-    train_set, test = tiny_data()
+    train_set, test = small_data()
     hostile = ("<script>alert(1)</script>", '"><img src=x>', "a & b", *"3456789")
     model = new_model()
     result = nr.training.fit(
@@ -146,7 +147,7 @@ def test_names_are_text_whatever_they_say(tmp_path, run):
 def test_it_can_be_made_anew_from_the_folder(run, page):
     model = new_model(7)
     model.load_state_dict(weights_of(run.folder))
-    _, test = tiny_data()
+    _, test = small_data()
     (run.folder / "report.html").unlink()
     path = write_report(str(run.folder), test, evaluate(model, test))
     assert path == run.folder / "report.html"
@@ -156,17 +157,17 @@ def test_it_can_be_made_anew_from_the_folder(run, page):
 def test_a_run_that_was_stopped_says_how_far_it_came(tmp_path, words):
     assert "not finished" not in words
     with pytest.raises(TrainingInterrupted):
-        train(tmp_path / "cut", progress=StopIn(3))
+        train(tmp_path / "cut", progress=stopping(3))
     assert not (tmp_path / "cut" / "report.html").exists()
     model = new_model(7)
     model.load_state_dict(weights_of(tmp_path / "cut"))
-    _, test = tiny_data()
+    _, test = small_data()
     path = write_report(tmp_path / "cut", test, evaluate(model, test))
     assert "not finished: epoch 2 of 3" in path.read_text()
 
 
 def test_no_mistake_is_said_so(run, tmp_path):
-    _, test = tiny_data()
+    _, test = small_data()
     perfect = np.eye(10)[test.labels] * 20
     result = nr.training.Evaluation(60, 60, 0.0, False, perfect, test.labels)
     path = write_report(run.folder, test, result)
@@ -175,7 +176,7 @@ def test_no_mistake_is_said_so(run, tmp_path):
 
 
 def test_a_class_without_images_has_no_accuracy(run):
-    _, test = tiny_data()
+    _, test = small_data()
     few = test.subset(np.flatnonzero(test.labels != 4))
     logits = np.eye(10)[few.labels]
     result = nr.training.Evaluation(len(few), len(few), 0.0, False, logits, few.labels)
@@ -218,7 +219,7 @@ def test_the_interval_is_wilsons():
 
 
 def test_what_is_missing_is_named(run, tmp_path):
-    _, test = tiny_data()
+    _, test = small_data()
     with pytest.raises(FileNotFoundError, match="holds no run"):
         write_report(tmp_path, test, run.test)
     with pytest.raises(ValueError, match="result: expected the logits of the 9 images"):

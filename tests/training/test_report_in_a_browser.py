@@ -14,7 +14,8 @@ import npresnet as nr
 from npresnet.data.cifar10 import CLASSES
 from npresnet.plots import style
 from npresnet.training import fit
-from tests.training.tiny import TINY, new_model, tiny_data
+from tests.training.small import new_model, small_data
+from tests.training.tiny import TINY
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -40,7 +41,7 @@ PAPER = {"light": (255, 255, 255), "dark": ImageColor.getrgb("#14171a")}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run with class names that take room, as CIFAR-10's do."""
-    named = [replace(dataset, classes=CLASSES) for dataset in tiny_data()]
+    named = [replace(dataset, classes=CLASSES) for dataset in small_data()]
     folder = tmp_path_factory.mktemp("runs") / "run"
     with nr.using_backend("reference"):
         return fit(new_model(), *named, recipe=TINY, out=folder, quiet=True)

@@ -14,13 +14,14 @@ from npresnet.training import recipes
 from npresnet.training.evaluation import Evaluation
 from npresnet.training.metrics import Row, measured, read_metrics, total
 from npresnet.training.progress import clock
-from npresnet.training.recipe import Recipe, describe_value
+from npresnet.training.recipe import Recipe
 from npresnet.training.report.errors import (
     class_by_class,
     confident_mistakes,
     matrix,
 )
 from npresnet.training.run_folder import RunFolder
+from npresnet.training.setting_text import describe_value
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -206,7 +207,7 @@ def _about_machine(
         ("speed", f"{_speed(history):,.0f} images/s while training"),
         ("processor", str(where.get("cpu", "unknown"))),
         ("threads", f"{where['threads']} of {where.get('cpus', '?')}"),
-        ("backend", where.get("backend") or config["numerics"]["backend"]),
+        ("backend", config["numerics"]["backend"]),
         ("system", where["platform"]),
         ("npresnet", config["npresnet"]),
     ]

@@ -1,0 +1,28 @@
+"""What the tests of training share."""
+
+import pytest
+
+import npresnet as nr
+from tests.training.small import run, small_data
+
+
+@pytest.fixture(scope="session")
+def data():
+    """150 digits to learn from, 60 to measure on."""
+    return small_data()
+
+
+@pytest.fixture
+def reference_backend():
+    """Where nothing depends on the backend: spare the compilation."""
+    with nr.using_backend("reference"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def whole(data, tmp_path_factory):
+    """The folder of a run that nothing ever disturbed, on the reference backend."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with nr.using_backend("reference"), nr.using_algorithm("direct"):
+        run(data, folder)
+    return folder
