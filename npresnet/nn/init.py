@@ -25,10 +25,11 @@ _drawing = _Drawing()
 
 @contextmanager
 def skipped() -> Iterator[None]:
-    """Make layers with weights of 0 within a ``with`` block: nothing is drawn.
+    """Make layers whose weights are not drawn within a ``with`` block.
 
     For models that are to be counted, or whose weights are loaded next: ResNet-152
-    takes milliseconds then, not a second.
+    takes milliseconds then, not a second. The weights are zeros that take no memory
+    and cannot be changed in place; loading replaces them.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def kaiming_normal(
     He et al., arXiv 1502.01852, section 2.2, equations 10 and 14.
     """
     if _drawing.skipped:
-        return np.zeros(shape, dtype)
+        return _nothing(shape, dtype)
     fan_in, fan_out = fans(shape)
     std = math.sqrt(2 / (fan_in if mode == "fan_in" else fan_out))
     return (rng.standard_normal(shape) * std).astype(dtype)
@@ -90,9 +91,14 @@ def uniform_fan_in(
 ) -> Array:
     """Draw evenly from +-1/sqrt(fan_in): PyTorch's default for weights and biases."""
     if _drawing.skipped:
-        return np.zeros(shape, dtype)
+        return _nothing(shape, dtype)
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+def _nothing(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return zeros of a shape, all of them the same one."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def generator(rng: Rng) -> np.random.Generator:

@@ -237,4 +237,5 @@ def test_skipped_initialisation_draws_nothing_and_keeps_shapes_and_types(dtype):
     ):
         assert (zeros.shape, zeros.dtype) == (values.shape, values.dtype)
         assert not zeros.any()
+        assert not zeros.flags.writeable  # nobody trains them by mistake
         np.testing.assert_array_equal(values, again)
