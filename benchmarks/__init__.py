@@ -1,1 +1,5 @@
-"""Side-by-side measurements of npresnet and PyTorch; see ``compare``."""
+"""Measurements, each one command.
+
+``compare`` holds npresnet against PyTorch, ``ladder`` one convolution against the limit
+of the machine.
+"""

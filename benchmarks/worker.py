@@ -1,44 +1,58 @@
-"""One side of one measurement, in a process of its own; prints one JSON line."""
+"""One side of a measurement, in a process of its own: it answers `compare`'s questions.
+
+``time S`` repeats the work for S seconds, once at least, and tells every time taken.
+``memory N`` does it N times, and tells the bytes held before and the most held since.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import sys
-import time
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from benchmarks.works import SIDES, WORKS, prepare
+from benchmarks import memory
+from benchmarks.asking import Ask, answer_all, answering
+from benchmarks.timing import repeat
+from benchmarks.works import SIDES, Work, prepare
 
 
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+@contextmanager
+def working(
+    side: str, work: Work, threads: int, environment: dict[str, str] | None = None
+) -> Iterator[Ask]:
+    """Start one side of a work."""
+    arguments = side, threads, *work.to_arguments()
+    with answering("benchmarks.worker", *arguments, environment=environment) as ask:
+        yield ask
+
+
+def hold(do: Callable[[], Any], times: int) -> dict[str, int]:
+    """Do it so many times, and look at the memory that is held."""
+    gc.collect()
+    before = memory.resident()
+    memory.forget_peak()
+    for _ in range(times):
+        do()
+    return {"before": before, "peak": memory.peak()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=SIDES)
-    parser.add_argument("work", choices=sorted(WORKS))
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="time to repeat")
-    arguments = parser.parse_args()
+    parser.add_argument("threads", type=int)
+    parser.add_argument("work", nargs="+")
+    options = parser.parse_args()
+    do = prepare(options.side, Work.from_arguments(*options.work), options.threads)
 
-    do = prepare(arguments.side, WORKS[arguments.work], arguments.threads)
-    idle = peak_memory()
-    start = time.perf_counter()
-    do()
-    first = time.perf_counter() - start
-    do()  # memory pools and caches settle
-    seconds: list[float] = []
-    end = time.perf_counter() + arguments.seconds
-    while len(seconds) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        do()
-        seconds.append(time.perf_counter() - start)
-    result = {"first": first, "seconds": seconds, "memory": peak_memory() - idle}
-    print(json.dumps(result))
+    def reply(text: str) -> Any:
+        question, number = text.split()
+        if question == "memory":
+            return hold(do, int(number))
+        return repeat(do, float(number))
+
+    answer_all(reply)
 
 
 if __name__ == "__main__":

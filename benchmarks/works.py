@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+OURS, *TORCHS = SIDES = ("npresnet", "torch", "torch-channels-last")
 
 
 @dataclass(frozen=True)
@@ -14,28 +17,35 @@ class Work:
     """A network, a batch, and whether it learns."""
 
     model: str
-    shape: tuple[int, int, int, int]  # (N, C, H, W)
+    batch: int
+    size: int  # pixels, of either side
     trains: bool
 
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        model = re.sub(r"resnet(\d+)", r"ResNet-\1", self.model)
+        what = "training step" if self.trains else "inference"
+        return f"{model}, {self.size}x{self.size}, batch {self.batch}, {what}"
 
-WORKS = {
-    "resnet20-training": Work("resnet20", (128, 3, 32, 32), True),
-    "resnet20-inference": Work("resnet20", (128, 3, 32, 32), False),
-    "resnet18-training": Work("resnet18", (16, 3, 224, 224), True),
-    "resnet18-inference-1": Work("resnet18", (1, 3, 224, 224), False),
-    "resnet18-inference-16": Work("resnet18", (16, 3, 224, 224), False),
-    "resnet50-inference-1": Work("resnet50", (1, 3, 224, 224), False),
-    "resnet50-inference-16": Work("resnet50", (16, 3, 224, 224), False),
-}
-SIDES = ("npresnet", "torch", "torch-channels-last")
+    def to_arguments(self) -> list[str]:
+        """Write it down for a command line."""
+        kind = "training" if self.trains else "inference"
+        return [self.model, str(self.batch), str(self.size), kind]
+
+    @classmethod
+    def from_arguments(cls, model: str, batch: str, size: str, kind: str) -> Work:
+        """Read what `to_arguments` wrote."""
+        return cls(model, int(batch), int(size), kind == "training")
 
 
 def prepare(side: str, work: Work, threads: int) -> Callable[[], Any]:
     """Build the network and the batch; the function returned does the work once."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal(work.shape).astype(np.float32)
+    shape = work.batch, 3, work.size, work.size
+    x = rng.standard_normal(shape, dtype=np.float32)
     labels = rng.integers(0, 10, len(x))
-    if side == "npresnet":
+    if side == OURS:
         return _npresnet(work, threads, x, labels)
     return _torch(work, threads, x, labels, channels_last=side != "torch")
 
@@ -44,6 +54,9 @@ def _npresnet(
     work: Work, threads: int, x: np.ndarray, labels: np.ndarray
 ) -> Callable[[], Any]:
     import npresnet as nr
+
+    # PyTorch's libraries are loaded by its import: so are ours, before anything counts.
+    import npresnet.backend.kernels
 
     nr.set_threads(threads)
     model = nr.models.create(work.model)

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 OPERATIONS = (
+    "add",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool2d_grad",
     "avg_pool2d",
@@ -43,6 +44,8 @@ OPERATIONS = (
     "batch_norm_grad_input",
     "batch_norm_grad_sums",
     "batch_norm_normalize",
+    "batch_norm_relu",
+    "batch_norm_relu_grad_sums",
     "batch_norm_statistics",
     "conv2d",
     "conv2d_grad_input",
@@ -53,8 +56,13 @@ OPERATIONS = (
     "linear_grad_weight",
     "max_pool2d",
     "max_pool2d_grad",
+    "rectified_batch_norm_grad_input",
+    "rectified_batch_norm_grad_sums",
     "relu",
     "relu_grad",
+    "sgd_update",
+    "zero_pad_shortcut",
+    "zero_pad_shortcut_grad",
 )
 
 # Modules are named, not imported: `kernels` loads Numba, which takes a while.

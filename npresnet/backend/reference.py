@@ -321,7 +321,12 @@ def batch_norm_grad_input(
     return (centred - along_x_hat) * scale[:, None, None]
 
 
-# ------------------------------------------------------------- activation
+# ------------------------------------------------- addition and activation
+
+
+def add(a: Array, b: Array) -> Array:
+    """Add two arrays of the same shape: branch and shortcut, forward or backward."""
+    return a + b
 
 
 def relu(x: Array) -> Array:
@@ -332,3 +337,116 @@ def relu(x: Array) -> Array:
 def relu_grad(grad_output: Array, out: Array) -> Array:
     """Let the gradient through where the output was not 0 (so: none at x = 0)."""
     return np.where(out <= 0, out.dtype.type(0), grad_output)
+
+
+# ------------------------------------------------- batch norm and ReLU as one pass
+
+
+def batch_norm_relu(
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None = None,
+) -> Array:
+    """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
+    out = batch_norm_normalize(x, mean, inverse_std, weight, bias)
+    return relu(out if addend is None else add(out, addend))
+
+
+def batch_norm_relu_grad_sums(
+    grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
+) -> tuple[Array, Array, Array]:
+    """Go back through the ReLU that gave `out`; return that gradient and its sums.
+
+    Below the ReLU, the gradient is that of the normalised x and of the addend alike:
+    (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
+    """
+    grad_sum = relu_grad(grad_output, out)
+    return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_sums(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+) -> tuple[Array, Array]:
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend.
+
+    What the ReLU gave follows from x, so it need not have been kept.
+    """
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_sums(relu_grad(grad_output, out), x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_input(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    mean_grad: Array,
+    mean_grad_x_hat: Array,
+) -> Array:
+    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_input(
+        relu_grad(grad_output, out),
+        x,
+        mean,
+        inverse_std,
+        weight * inverse_std,
+        mean_grad,
+        mean_grad_x_hat,
+    )
+
+
+# ------------------------------------------------- shortcut and optimiser
+
+
+def zero_pad_shortcut(x: Array, out_channels: int, first: int, stride: int) -> Array:
+    """Take every stride-th pixel; channel c of x becomes channel first + c.
+
+    Returns (N, out_channels, ceil(H/stride), ceil(W/stride)): the rest is zero.
+    """
+    N, C, H, W = x.shape
+    out = np.zeros((N, out_channels, -(-H // stride), -(-W // stride)), x.dtype)
+    out[:, first : first + C] = x[:, :, ::stride, ::stride]
+    return out
+
+
+def zero_pad_shortcut_grad(
+    grad_output: Array, x_shape: tuple[int, ...], first: int, stride: int
+) -> Array:
+    """Bring gradients back to the pixels of x that were taken: (N, C, H, W)."""
+    grad_x = np.zeros(x_shape, grad_output.dtype)
+    taken = grad_output[:, first : first + x_shape[1]]
+    grad_x[:, :, ::stride, ::stride] = taken
+    return grad_x
+
+
+def sgd_update(
+    data: Array,
+    grad: Array,
+    velocity: Array,
+    lr: float,
+    momentum: float,
+    keep: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """Move `data` one step, and `velocity` with it, in place; all of one shape.
+
+    Without momentum there is no velocity, and that array is not looked at.
+    """
+    direction: Array = data * weight_decay + grad
+    if momentum:
+        velocity *= momentum
+        velocity += keep * direction
+        direction = velocity * momentum + direction if nesterov else velocity
+    data -= direction * lr

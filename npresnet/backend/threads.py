@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import itertools
 import os
-import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# More pieces than threads, so that a thread that is held up leaves work to others.
-_PIECES_PER_THREAD = 4
+# More would leave work to others when a thread is held up, but two threads that end a
+# piece at the same moment queue for Python's lock.
+_PIECES_PER_THREAD = 1
+# How often a thread looks before it does something else: a worker, waiting for more,
+# for longer than the pauses between the kernels of a network; a caller, waiting for a
+# worker that may have lost its processor, for some microseconds.
+_PAUSE = 1 << 15  # some microseconds
+_LONG, _SHORT = 1 << 20, 1 << 17
 
 
 def available_threads() -> int:
@@ -25,29 +31,84 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-class _Pool:
-    """Threads that wait for work; started when first needed."""
+class _Worker:
+    """A thread that does what it is given, and waits for more.
+
+    Numbers tell how far it is: which job was given to it last, which it has taken up,
+    and which it has finished. It watches the first; only after a while does it sleep.
+    """
+
+    _GIVEN, _TAKEN, _FINISHED, _ASLEEP = 0, 8, 16, 24  # on cache lines of their own
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._workers: list[threading.Thread] = []
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        import numpy as np
 
-    def submit(self, job: Callable[[], None], copies: int) -> None:
-        """Have `job` called by `copies` threads."""
-        with self._lock:
-            while len(self._workers) < copies:
-                worker = threading.Thread(
-                    target=self._serve, daemon=True, name="npresnet-worker"
-                )
-                self._workers.append(worker)
-                worker.start()
-        for _ in range(copies):
-            self._jobs.put(job)
+        from npresnet.backend.kernels import spin
+
+        self._spin = spin
+        self._state = np.zeros(32, np.int64)
+        self._job: Callable[[], None] = _do_nothing
+        self._jobs = 0
+        self._alarm = threading.Semaphore(0)
+        thread = threading.Thread(target=self._serve, name="npresnet-worker")
+        thread.daemon = True
+        thread.start()
+        self.ident = thread.ident
+
+    def give(self, job: Callable[[], None]) -> None:
+        """Have `job` called, which must not raise and may be called again.
+
+        A worker that is late calls the newest job, for the older ones, too.
+        """
+        self._job = job
+        self._jobs += 1
+        # Wait a moment for the answer, so that the worker finds Python's lock free: to
+        # be woken up takes longer. One that sleeps says so before it looks once more.
+        places = self._TAKEN, self._ASLEEP
+        self._spin.announce(
+            self._state, self._GIVEN, self._jobs, *places, _SHORT, _PAUSE
+        )
+        if self._state[self._ASLEEP]:
+            self._alarm.release()
+
+    def finish(self) -> None:
+        """Wait until all jobs are done."""
+        while not self._spin.reaches(self._state, self._FINISHED, self._jobs, _SHORT):
+            time.sleep(0)
 
     def _serve(self) -> None:
+        state, spin = self._state, self._spin
+        done = 0
         while True:
-            self._jobs.get()()
+            # Without Python's lock in between, for which it would have to queue.
+            following = self._GIVEN, done + 1
+            if spin.report(state, self._FINISHED, done, *following, _LONG):
+                done += 1
+                state[self._TAKEN] = done
+                self._job()
+                continue
+            spin.post(state, self._ASLEEP, 1)
+            if not spin.reaches(state, *following, 1):
+                self._alarm.acquire()
+            spin.post(state, self._ASLEEP, 0)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+class _Pool:
+    """Workers, started when first needed; one call shares work out at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._workers: list[_Worker] = []
+
+    def workers(self, count: int) -> list[_Worker]:
+        """Return so many workers."""
+        while len(self._workers) < count:
+            self._workers.append(_Worker())
+        return self._workers[:count]
 
 
 _threads: int | None = None
@@ -120,39 +181,58 @@ def set_threads(count: int) -> int:
     return _threads
 
 
+# How long one thread takes for a kernel over so many blocks with a first array of such
+# a size. What takes less than this is done before another thread has begun.
+_WORTH_SHARING = 80e-6
+_done_once: set[tuple[Any, int, int]] = set()
+_seconds: dict[tuple[Any, int, int], float] = {}
+
+
 def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None:
     """Call ``kernel(*arguments, first, last)`` until blocks 0 ... `blocks` are done.
 
-    The caller's thread works too. An exception in any thread is raised here.
+    The caller's thread works too. An exception in any thread is raised here. Work that
+    is too small to be shared is found out by doing it alone, twice (the first time,
+    code may be compiled).
     """
     threads = get_threads()
     pieces = min(blocks, threads * _PIECES_PER_THREAD)
     if threads == 1 or pieces <= 1:
         kernel(*arguments, 0, blocks)
         return
+    work = kernel, blocks, getattr(arguments[0], "size", 0) if arguments else 0
+    seconds = _seconds.get(work)
+    if _WORTH_SHARING and (seconds is None or seconds < _WORTH_SHARING):
+        begin = time.perf_counter()
+        kernel(*arguments, 0, blocks)
+        taken = time.perf_counter() - begin
+        if work not in _done_once:
+            _done_once.add(work)
+        elif seconds is None:
+            _seconds[work] = taken
+        return
 
-    helpers = min(threads, pieces) - 1
     tickets: Iterator[int] = itertools.count()
-    finished: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    errors: list[BaseException] = []
+    begun: set[int] = set()  # threads that may have a piece
 
-    def work() -> None:
-        while (piece := next(tickets)) < pieces:
-            first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
-            kernel(*arguments, first, last)
-
-    def help_out() -> None:
+    def do_pieces() -> None:
+        begun.add(threading.get_ident())
         try:
-            work()
+            while (piece := next(tickets)) < pieces:
+                first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
+                kernel(*arguments, first, last)
         except BaseException as error:
-            finished.put(error)
-        else:
-            finished.put(None)
+            errors.append(error)
 
-    _pool.submit(help_out, helpers)
-    try:
-        work()
-    finally:
-        errors = [finished.get() for _ in range(helpers)]
-    for error in errors:
-        if error is not None:
-            raise error
+    with _pool.lock:
+        workers = _pool.workers(min(threads, pieces) - 1)
+        for worker in workers:
+            worker.give(do_pieces)
+        do_pieces()
+        # Whoever has not begun by now will find nothing left, whenever it wakes up.
+        for worker in workers:
+            if worker.ident in begun:
+                worker.finish()
+    if errors:
+        raise errors[0]

@@ -21,3 +21,7 @@ class Verbatim(click.Command):
 
 class Command(Verbatim):
     """An ordinary command with such a help text."""
+
+
+class Group(Verbatim, click.Group):
+    """A group of commands with such a help text."""

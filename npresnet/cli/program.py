@@ -15,7 +15,8 @@ import npresnet
 from npresnet.cli.datasets import datasets
 from npresnet.cli.doctor import doctor
 from npresnet.cli.evaluate import evaluate
-from npresnet.cli.help import Verbatim
+from npresnet.cli.help import Group
+from npresnet.cli.lens import lens
 from npresnet.cli.models import models
 from npresnet.cli.predict import predict
 from npresnet.cli.recipes import recipes
@@ -37,7 +38,7 @@ class _Failure(click.ClickException):
         self.status = status
 
 
-class _Program(Verbatim, click.Group):
+class _Program(Group):
     """A group of commands whose errors are one line each."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -122,6 +123,7 @@ def main(ctx: click.Context, debug: bool) -> None:
       npresnet eval runs/NAME/weights.safetensors
       npresnet predict runs/NAME/weights.safetensors picture.png
       npresnet summary resnet50      layers, shapes, parameters, MACs
+      npresnet lens ledger resnet20  the gradient's way through the blocks
 
     Every command explains itself: npresnet COMMAND --help. Errors are one line on
     standard error and exit status 2.
@@ -137,6 +139,7 @@ for _command in (
     predict,
     report,
     summary,
+    lens,
     models,
     datasets,
     recipes,

@@ -274,7 +274,13 @@ def _fit(
     )
 
 
-def build_model(name: str, shortcut: str | None, classes: int, seed: int = 0) -> Module:
+def build_model(
+    name: str,
+    shortcut: str | None,
+    classes: int,
+    seed: int = 0,
+    in_channels: int = 3,
+) -> Module:
     """Build a network by name; `shortcut` None leaves its default.
 
     Raises
@@ -286,7 +292,9 @@ def build_model(name: str, shortcut: str | None, classes: int, seed: int = 0) ->
 
     choice = {} if shortcut is None else {"shortcut": shortcut}
     try:
-        return npresnet.models.create(name, num_classes=classes, seed=seed, **choice)
+        return npresnet.models.create(
+            name, num_classes=classes, seed=seed, in_channels=in_channels, **choice
+        )
     except TypeError as error:
         if "shortcut" not in str(error):
             raise

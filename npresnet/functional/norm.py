@@ -81,6 +81,25 @@ def batch_norm_forward(
     ----------
     Ioffe and Szegedy, arXiv 1502.03167, algorithm 1 and section 3.1.
     """
+    mean, inverse_std, running_mean, running_var = moments(
+        x, weight, bias, running_mean, running_var, training, momentum, eps
+    )
+    out = backend.batch_norm_normalize(x, mean, inverse_std, weight, bias)
+    cache = BatchNormCache(x, mean, inverse_std, weight, training)
+    return out, cache, running_mean, running_var
+
+
+def moments(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array, Array]:
+    """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
     _check.array("x", x, "N C H W")
     C = x.shape[1]
     vectors = {
@@ -107,10 +126,7 @@ def batch_norm_forward(
         running_var = (1 - momentum) * running_var + momentum * unbiased
     else:
         mean, variance = running_mean, running_var
-    inverse_std = 1 / np.sqrt(variance + eps)
-    out = backend.batch_norm_normalize(x, mean, inverse_std, weight, bias)
-    cache = BatchNormCache(x, mean, inverse_std, weight, training)
-    return out, cache, running_mean, running_var
+    return mean, 1 / np.sqrt(variance + eps), running_mean, running_var
 
 
 def batch_norm_backward(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import backend
 from npresnet.functional import _check
 
 Array = NDArray[np.floating[Any]]
@@ -18,14 +19,13 @@ class ZeroPadShortcutCache(NamedTuple):
     x_shape: tuple[int, ...]  # (N, C, H, W)
     out_shape: tuple[int, ...]  # (N, K, OH, OW)
     dtype: np.dtype[Any]
+    first: int  # output channel that holds the input's first
     stride: int
 
 
-def _channels(cache: ZeroPadShortcutCache) -> slice:
-    """Tell which output channels hold the input; the zeros lie on both sides."""
-    C, K = cache.x_shape[1], cache.out_shape[1]
-    first = (K - C) // 2
-    return slice(first, first + C)
+def _first_channel(channels: int, out_channels: int) -> int:
+    """Tell which output channel holds the input's first; zeros lie on both sides."""
+    return (out_channels - channels) // 2
 
 
 def zero_pad_shortcut_forward(
@@ -74,10 +74,9 @@ def zero_pad_shortcut_forward(
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
     out_shape = (N, out_channels, -(-H // stride), -(-W // stride))
-    cache = ZeroPadShortcutCache(x.shape, out_shape, x.dtype, stride)
-    out = np.zeros(out_shape, x.dtype)
-    out[:, _channels(cache)] = x[:, :, ::stride, ::stride]
-    return out, cache
+    first = _first_channel(C, out_channels)
+    out: Array = backend.zero_pad_shortcut(x, out_channels, first, stride)
+    return out, ZeroPadShortcutCache(x.shape, out_shape, x.dtype, first, stride)
 
 
 def zero_pad_shortcut_backward(
@@ -105,6 +104,7 @@ def zero_pad_shortcut_backward(
     """
     like = np.empty(0, cache.dtype)
     _check.gradient(grad_output, cache.out_shape, like=like)
-    grad_x = np.zeros(cache.x_shape, cache.dtype)
-    grad_x[:, :, :: cache.stride, :: cache.stride] = grad_output[:, _channels(cache)]
+    grad_x: Array = backend.zero_pad_shortcut_grad(
+        grad_output, cache.x_shape, cache.first, cache.stride
+    )
     return grad_x

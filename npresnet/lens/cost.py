@@ -1,14 +1,22 @@
-"""What a network costs: parameters, multiplications and sizes, layer by layer."""
+"""What a network costs: parameters, multiplications, bytes and time, layer by layer."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npresnet.nn import Conv2d, Linear, Module, no_grad, watching
+from npresnet.lens.result import Result, column
+from npresnet.lens.untouched import untouched
+from npresnet.nn import Conv2d, Linear, Module, layer_by_layer, no_grad, watching
+
+if TYPE_CHECKING:
+    from npresnet.plots.style import Figure
 
 
 @dataclass(frozen=True)
@@ -29,18 +37,28 @@ class CostRow:
         Multiply-adds of convolutions and linear layers, as papers count them.
     calls : int
         How often one forward pass calls the layer.
+    parameter_bytes : int
+        Memory of the parameters.
+    output_bytes : int
+        Memory of the outputs of all calls.
+    seconds : float or None
+        Median time of a forward pass that is spent in the layer; None where it was
+        not measured.
     """
 
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int
-    calls: int
+    name: str = column("layer")
+    kind: str = column("type")
+    output_shape: tuple[int, ...] = column("output")
+    parameters: int = column("parameters")
+    macs: int = column("MACs")
+    calls: int = column("calls")
+    parameter_bytes: int = column("parameters, bytes")
+    output_bytes: int = column("outputs, bytes")
+    seconds: float | None = column("seconds", ".1e")
 
 
-@dataclass(frozen=True)
-class Cost:
+@dataclass(frozen=True, repr=False)
+class Cost(Result):
     """The cost of a network, for one image.
 
     Attributes
@@ -64,41 +82,78 @@ class Cost:
         """Multiply-adds of all convolutions and linear layers."""
         return sum(row.macs for row in self.rows)
 
+    @property
+    def parameter_bytes(self) -> int:
+        """Memory of the parameters."""
+        return sum(row.parameter_bytes for row in self.rows)
+
+    @property
+    def output_bytes(self) -> int:
+        """Memory of all layers' outputs, which a backward pass would need."""
+        return sum(row.output_bytes for row in self.rows)
+
+    @property
+    def seconds(self) -> float | None:
+        """Time spent in layers; None where it was not measured."""
+        times = [row.seconds for row in self.rows]
+        return None if None in times else sum(filter(None, times))
+
+    def summary(self) -> str:
+        """Say what the layers come to."""
+        timed = "" if self.seconds is None else f", {1000 * self.seconds:.3g} ms"
+        return (
+            f"one image of {'x'.join(map(str, self.input_shape))}: "
+            f"{self.parameters:,} parameters ({self.parameter_bytes / 2**20:.2f} MiB), "
+            f"{self.macs:,} MACs ({self.macs / 1e9:.3f} G), "
+            f"outputs of {self.output_bytes / 2**20:.2f} MiB{timed}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data."""
-        layers = [
-            {
-                "name": row.name,
-                "kind": row.kind,
-                "output_shape": list(row.output_shape),
-                "parameters": row.parameters,
-                "macs": row.macs,
-                "calls": row.calls,
-            }
-            for row in self.rows
-        ]
-        return {
-            "input": list(self.input_shape),
+        """Return everything, with the totals, as plain data."""
+        totals = {
             "parameters": self.parameters,
             "macs": self.macs,
-            "layers": layers,
+            "parameter_bytes": self.parameter_bytes,
+            "output_bytes": self.output_bytes,
+            "seconds": self.seconds,
         }
+        return {**super().to_dict(), **totals}
+
+    def plot(self) -> Figure:
+        """Draw what every layer costs, from the first to the last."""
+        from npresnet.plots import costs
+
+        columns: dict[str, list[float]] = {
+            "parameters": [row.parameters for row in self.rows],
+            "MACs": [row.macs for row in self.rows],
+            "outputs (bytes)": [row.output_bytes for row in self.rows],
+        }
+        times = [row.seconds for row in self.rows]
+        if None not in times:
+            columns["time (s)"] = [seconds or 0.0 for seconds in times]
+        shape = "x".join(map(str, self.input_shape))
+        names = [row.name for row in self.rows]
+        return costs(names, columns, f"What each layer costs, one image of {shape}")
 
 
-def cost(model: Module, input_shape: tuple[int, int, int]) -> Cost:
+def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) -> Cost:
     """Send one black image through a model and note what each layer does.
 
     Parameters
     ----------
     model : Module
-        Left as it was: mode, running statistics, gradients.
+        Looked at in evaluation mode, and left as it was.
     input_shape : tuple of int
         ``(C, H, W)``.
+    repeats : int
+        Forward passes to time, after one that warms up; by default times are not
+        measured.
 
     Returns
     -------
     Cost
-        With ``.rows``, ``.parameters`` and ``.macs``.
+        With ``.rows``, ``.parameters``, ``.macs``, ``.output_bytes`` and
+        ``.seconds``.
 
     Raises
     ------
@@ -114,25 +169,57 @@ def cost(model: Module, input_shape: tuple[int, int, int]) -> Cost:
         if module not in seen and not module.is_printed():
             return  # an identity: no layer at all
         before = seen.get(module)
+        parameters = sum(parameter.size for parameter in module.parameters())
         seen[module] = CostRow(
             names[module],
             type(module).__name__,
             output.shape[1:],
-            sum(parameter.size for parameter in module.parameters()),
+            parameters,
             _macs(module, output.shape[1:]) + (before.macs if before else 0),
             1 + (before.calls if before else 0),
+            parameters * output.itemsize,
+            output.nbytes + (before.output_bytes if before else 0),
+            None,
         )
 
-    modes = [(module, module.training) for module in model.modules()]
-    dtype = next(model.parameters()).dtype
-    try:
+    x = np.zeros((1, *input_shape), next(model.parameters()).dtype)
+    with untouched(model), no_grad(), layer_by_layer():
         model.eval()
-        with no_grad(), watching(note):
-            model(np.zeros((1, *input_shape), dtype))
-    finally:
-        for module, training in modes:
-            module.training = training
+        with watching(note):
+            model(x)
+        if repeats:
+            times = _time_layers(model, list(seen), x, repeats)
+            seen = {
+                module: replace(row, seconds=times[module])
+                for module, row in seen.items()
+            }
     return Cost(tuple(input_shape), tuple(seen.values()))
+
+
+def _time_layers(
+    model: Module, layers: list[Module], x: Any, repeats: int
+) -> dict[Module, float]:
+    """Measure the seconds that a forward pass spends in each layer; the median."""
+    passes: dict[Module, list[float]] = {layer: [] for layer in layers}
+
+    def timed(layer: Module) -> Callable[..., Any]:
+        forward = layer.forward
+
+        def run(*inputs: Any) -> Any:
+            began = time.perf_counter()
+            output = forward(*inputs)
+            passes[layer][-1] += time.perf_counter() - began
+            return output
+
+        return run
+
+    for layer in layers:
+        layer.forward = timed(layer)  # type: ignore[method-assign]
+    for _ in range(repeats):
+        for seconds in passes.values():
+            seconds.append(0.0)
+        model(x)
+    return {layer: median(seconds) for layer, seconds in passes.items()}
 
 
 def _macs(module: Module, output_shape: tuple[int, ...]) -> int:

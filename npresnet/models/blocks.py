@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet.models import fused
 from npresnet.nn import (
     BatchNorm2d,
     Conv2d,
@@ -81,8 +82,13 @@ class ResidualBlock(Module):
     """
 
     expansion = 1
+    has_shortcut = True
     relu: ReLU
     downsample: Module
+
+    def layers(self) -> list[tuple[Conv2d, BatchNorm2d]]:
+        """List the branch's convolutions, with the batch norm behind each."""
+        raise TypeError(f"{type(self).__name__} does not define layers()")
 
     def branch_forward(self, x: Array) -> Array:
         """Compute F(x), before the addition."""
@@ -103,6 +109,8 @@ class ResidualBlock(Module):
 
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x) + shortcut(x))."""
+        if fused.applies(self):  # the same in fewer passes over memory
+            return fused.forward(self, x)
         branch = self.branch_forward(x)
         shortcut = self.shortcut_forward(x)
         out: Array = self.relu(branch + shortcut)
@@ -110,6 +118,8 @@ class ResidualBlock(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward along both ways."""
+        if fused.applies(self):
+            return fused.backward(self, grad_output, input_grad)
         grad_sum = self.relu.backward(grad_output)  # the last ReLU masks both paths
         grad_branch = self.branch_backward(grad_sum, input_grad)
         grad_shortcut = self.shortcut_backward(grad_sum, input_grad)
@@ -154,6 +164,10 @@ class BasicBlock(ResidualBlock):
         self.bn2 = BatchNorm2d(channels, dtype=dtype)
         self.downsample = Sequential() if downsample is None else downsample
 
+    def layers(self) -> list[tuple[Conv2d, BatchNorm2d]]:
+        """List the branch's convolutions, with the batch norm behind each."""
+        return [(self.conv1, self.bn1), (self.conv2, self.bn2)]
+
     def branch_forward(self, x: Array) -> Array:
         """Compute F(x): (N, channels, H/stride, W/stride)."""
         out = self.relu(self.bn1(self.conv1(x)))
@@ -172,13 +186,19 @@ class BasicBlock(ResidualBlock):
 class PlainBlock(BasicBlock):
     """A `BasicBlock` whose shortcut has been cut: the paper's plain network."""
 
+    has_shortcut = False
+
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x))."""
+        if fused.applies(self):
+            return fused.forward(self, x)
         out: Array = self.relu(self.branch_forward(x))
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward along the only way there is."""
+        if fused.applies(self):
+            return fused.backward(self, grad_output, input_grad)
         grad_branch = self.relu.backward(grad_output)
         return self.branch_backward(grad_branch, input_grad)
 
@@ -226,6 +246,10 @@ class Bottleneck(ResidualBlock):
         self.bn3 = BatchNorm2d(wide, dtype=dtype)
         self.relu = ReLU()
         self.downsample = Sequential() if downsample is None else downsample
+
+    def layers(self) -> list[tuple[Conv2d, BatchNorm2d]]:
+        """List the branch's convolutions, with the batch norm behind each."""
+        return [(self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)]
 
     def branch_forward(self, x: Array) -> Array:
         """Compute F(x): (N, 4*channels, H/stride, W/stride)."""

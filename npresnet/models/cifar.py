@@ -25,6 +25,7 @@ from npresnet.nn import (
     ZeroPadShortcut,
     init,
 )
+from npresnet.nn.fused import norm_relu, norm_relu_backward
 
 Array = NDArray[np.floating[Any]]
 Shortcut = Literal["A", "B", "C"]
@@ -95,7 +96,9 @@ class CifarResNet(Module):
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, 16, H, W)
+        x = norm_relu(
+            self.bn1, self.relu, self.conv1(x)
+        )  # relu(bn1(...)): (N, 16, H, W)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 32, H/2, W/2)
         x = self.layer3(x)  # (N, 64, H/4, W/4)
@@ -109,7 +112,7 @@ class CifarResNet(Module):
         grad = self.avgpool.backward(grad[:, :, None, None])
         for stage in (self.layer3, self.layer2, self.layer1):
             grad = stage.backward(grad)
-        grad = self.bn1.backward(self.relu.backward(grad))
+        grad, _ = norm_relu_backward(self.bn1, self.relu, grad)
         return self.conv1.backward(grad, input_grad)
 
 

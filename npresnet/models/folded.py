@@ -72,6 +72,7 @@ class InferenceModel(Module):
         self.blocks = Sequential(*(FusedBlock(block) for block in _blocks(model)))
         self.avgpool = copy.deepcopy(model.avgpool)
         self.fc = copy.deepcopy(model.fc)
+        self.fc.weight.data.flags.writeable = False  # so that kernels prepare it once
         self.eval()
 
     def forward(self, x: Array) -> Array:
@@ -118,6 +119,7 @@ class FusedConv2d(Module):
         self.stride, self.padding = conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups
         self.rectify = rectify
+        self._geometries: dict[tuple[int, int], Geometry] = {}  # by the input's size
 
     weight: Array
     bias: Array
@@ -130,14 +132,17 @@ class FusedConv2d(Module):
                 f"x must have shape (N, {C * self.groups}, H, W) and dtype "
                 f"{self.weight.dtype}, got {x.shape} and {x.dtype}"
             )
-        geometry = Geometry.of(
-            (x.shape[2], x.shape[3]),
-            (KH, KW),
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-        )
+        size = x.shape[2], x.shape[3]
+        geometry = self._geometries.get(size)
+        if geometry is None:
+            geometry = self._geometries[size] = Geometry.of(
+                size,
+                (KH, KW),
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+            )
         out: Array = backend.fused_conv2d(
             x, self.weight, self.bias, addend, self.rectify, geometry
         )

@@ -24,6 +24,7 @@ from npresnet.nn import (
     Sequential,
     init,
 )
+from npresnet.nn.fused import norm_relu, norm_relu_backward
 
 Array = NDArray[np.floating[Any]]
 StrideIn = Literal["3x3", "1x1"]
@@ -102,7 +103,9 @@ class ResNet(Module):
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
+        x = norm_relu(
+            self.bn1, self.relu, self.conv1(x)
+        )  # relu(bn1(...)): (N, 64, H/2, W/2)
         x = self.maxpool(x)  # (N, 64, H/4, W/4)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 128*expansion, H/8, W/8)
@@ -119,7 +122,7 @@ class ResNet(Module):
         for stage in (self.layer4, self.layer3, self.layer2, self.layer1):
             grad = stage.backward(grad)
         grad = self.maxpool.backward(grad)
-        grad = self.bn1.backward(self.relu.backward(grad))
+        grad, _ = norm_relu_backward(self.bn1, self.relu, grad)
         return self.conv1.backward(grad, input_grad)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from npresnet import backend
+
 Watcher = Callable[[Any, tuple[Any, ...], Any], None]
 
 
@@ -17,6 +19,7 @@ class _Modes(threading.local):
     def __init__(self) -> None:
         self.keeping = True  # forward keeps caches
         self.replaying = False  # backward leaves caches and gradients as they are
+        self.fusing = True  # layers may be computed together
         self.depth = 0  # how many modules' forward passes are under way
         self.watchers: list[Watcher] = []
 
@@ -32,6 +35,38 @@ def is_keeping() -> bool:
 def is_replaying() -> bool:
     """Tell whether the backward pass under way must leave no traces."""
     return _modes.replaying
+
+
+def is_fusing() -> bool:
+    """Tell whether several layers may be computed as one, because nobody looks."""
+    return (
+        _modes.fusing and not _modes.watchers and backend.get_backend() != "reference"
+    )
+
+
+@contextmanager
+def layer_by_layer() -> Iterator[None]:
+    """Compute every layer on its own within a ``with`` block, forward and backward.
+
+    Results are the same. It is so anyway with the reference backend, and while
+    somebody is `watching`.
+
+    Examples
+    --------
+    >>> import numpy as np, npresnet as nr
+    >>> block = nr.models.BasicBlock(4, 4)
+    >>> x = np.random.default_rng(0).standard_normal((2, 4, 8, 8), dtype=np.float32)
+    >>> out = block(x)
+    >>> with nr.nn.layer_by_layer():
+    ...     bool((block(x) == out).all())
+    True
+    """
+    before = _modes.fusing
+    _modes.fusing = False
+    try:
+        yield
+    finally:
+        _modes.fusing = before
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -102,7 +102,12 @@ class Module:
                 "(one that keeps caches: not under no_grad), and each forward pass "
                 "goes backward once"
             )
-        return self.caches.pop()
+        cache = self.caches.pop()
+        return cache.make() if isinstance(cache, Recomputed) else cache
+
+    def drop(self) -> None:
+        """Take the latest cache off the stack, for a backward pass without it."""
+        self.caches.pop()
 
     def discard_caches(self) -> None:
         """Forget what unfinished passes have left."""
@@ -236,6 +241,12 @@ class Module:
         ]
         inside = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+class Recomputed(NamedTuple):
+    """A cache that is not kept but made again when a backward pass takes it."""
+
+    make: Callable[[], Any]
 
 
 class LoadResult(NamedTuple):

@@ -63,7 +63,7 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Normalise x (N, C, H, W)."""
-        out, cache, self.running_mean, self.running_var = batch_norm_forward(
+        out, cache, running_mean, running_var = batch_norm_forward(
             x,
             self.weight.data,
             self.bias.data,
@@ -73,10 +73,15 @@ class BatchNorm2d(Module):
             momentum=self.momentum,
             eps=self.eps,
         )
-        if self.training:
-            self.num_batches_tracked = np.array(self.num_batches_tracked + 1)
+        self.track(running_mean, running_var)
         self.keep(cache)
         return out
+
+    def track(self, running_mean: Array, running_var: Array) -> None:
+        """Take the running statistics over that a forward pass has returned."""
+        self.running_mean, self.running_var = running_mean, running_var
+        if self.training:
+            self.num_batches_tracked = np.array(self.num_batches_tracked + 1)
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, H, W) to (N, C, H, W)."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import backend
 from npresnet.optim.groups import ParameterLike
 from npresnet.optim.optimizer import Optimizer
 
@@ -99,28 +100,18 @@ class SGD(Optimizer):
         keep = 1.0 - float(group["dampening"])
         weight_decay = float(group["weight_decay"])
 
-        # param.grad is the user's: the decayed gradient is formed beside it.
-        direction = self._temporary(data)
-        if weight_decay:
-            np.multiply(data, weight_decay, out=direction)
-            direction += grad
-        else:
-            direction[...] = grad
+        velocity, first = data, False  # never looked at without momentum
         if momentum:
-            velocity = slots.get("momentum_buffer")
-            if velocity is None:
-                velocity = slots["momentum_buffer"] = direction.copy()
-            else:
-                velocity *= momentum
-                if keep == 1.0:
-                    velocity += direction
-                else:
-                    velocity += keep * direction
-            if group["nesterov"]:
-                ahead = self._temporary(data, 1)
-                np.multiply(velocity, momentum, out=ahead)
-                direction += ahead
-            else:
-                direction[...] = velocity
-        direction *= self.lr
-        data -= direction
+            first = "momentum_buffer" not in slots
+            velocity = slots.setdefault("momentum_buffer", np.zeros_like(data))
+        backend.sgd_update(
+            data,
+            grad,
+            velocity,
+            self.lr,
+            momentum,
+            # The first step's direction is taken as it is, as in PyTorch.
+            1.0 if first else keep,
+            weight_decay,
+            bool(group["nesterov"]),
+        )

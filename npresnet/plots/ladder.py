@@ -31,7 +31,7 @@ def ladder(
     subject: str,
     path: str | Path | None = None,
 ) -> Figure:
-    """Draw one bar per rung on a logarithmic axis, and the machine's peak as a line.
+    """Draw the speed of every rung on a logarithmic axis, and its share of the peak.
 
     Parameters
     ----------
@@ -61,61 +61,69 @@ def ladder(
             f"kinds: expected one for each of at least one rung, got {len(kinds)} for "
             f"{len(rungs)} rungs"
         )
-    speeds = [speed for _, speed in rungs]
-    left = 10.0 ** math.floor(math.log10(min(speeds)))
+    speeds = [value for _, value in rungs]
+    shares = [100 * value / peak for value in speeds]
+    least = 10.0 ** math.floor(math.log10(min(speeds)))
     with style.house_style():
-        figure, (axes,) = style.new_figure(1, width=9.0, height=1.5 + 0.4 * len(rungs))
-        for kind, (label, look) in _KINDS.items():
-            of_kind = [i for i, other in enumerate(kinds) if other == kind]
-            if of_kind:
-                widths = [speeds[i] - left for i in of_kind]
-                axes.barh(of_kind, widths, 0.68, left, label=label, zorder=2, **look)
-        axes.axvline(
-            peak, color="white", linewidth=4, zorder=3
-        )  # sets it off from bars
-        axes.axvline(peak, color=style.VERMILION, linestyle="--", zorder=3)
-        axes.annotate(
-            f"measured peak: {_digits(peak)} GFLOP/s",
-            (peak, -0.75),
-            xytext=(-6, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            color=style.VERMILION,
+        height = 1.6 + 0.36 * len(rungs)
+        figure, (speed, share) = style.new_figure(2, width=11.0, height=height)
+        _bars(speed, speeds, kinds, least, [_digits(value) for value in speeds])
+        _bars(share, shares, kinds, 0, [f"{_digits(value, 2)} %" for value in shares])
+        # Room at the right for what is written beside the longest bar.
+        speed.set(xscale="log", xlim=(least, 8 * max(*speeds, peak)))
+        share.set_xlim(0, 1.2 * max(*shares, 100))
+        speed.set_title("GFLOP/s, logarithmic")
+        share.set_title("% of the measured peak")
+        for axes, place in ((speed, peak), (share, 100)):
+            axes.axvline(place, color=style.VERMILION, linestyle="--", zorder=3)
+        _write(
+            share, 100, -0.85, f"peak: {_digits(peak)} GFLOP/s", color=style.VERMILION
         )
-        # The figures stand in two columns beside the bars, like a table's.
-        _write(axes, -0.75, "GFLOP/s", "of peak", weight="bold")
-        for i, speed in enumerate(speeds):
-            _write(axes, i, _digits(speed), f"{_digits(100 * speed / peak, 2)} %")
-        axes.set_xscale("log")
-        axes.set_xlim(left, 1.5 * max(*speeds, peak))
-        axes.set_ylim(len(rungs) - 0.5, -1.15)
-        axes.set_yticks(range(len(rungs)), [name for name, _ in rungs])
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel("GFLOP/s, operations counted as those of direct convolution")
-        figure.suptitle(subject, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        speed.set_yticks(range(len(rungs)), [name for name, _ in rungs])
+        share.set_yticks([])
+        speed.xaxis.set_major_formatter("{x:g}")
+        speed.tick_params(axis="y", length=0)
+        figure.suptitle(subject, x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.legend(loc="outside lower right", ncols=len(_KINDS))
         if path is not None:
             style.save(figure, path)
     return figure
 
 
-def _write(axes: Axes, row: float, *columns: str, **keywords: Any) -> None:
-    """Write right-aligned columns to the right of the axes."""
-    for column, text in enumerate(columns):
-        axes.annotate(
-            text,
-            (1, row),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(64 + 66 * column, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            **keywords,
-        )
+def _bars(
+    axes: Axes,
+    values: Sequence[float],
+    kinds: Sequence[str],
+    left: float,
+    texts: Sequence[str],
+) -> None:
+    """Draw a bar for each value, in the look of its kind, with a text behind it."""
+    labelled = left > 0  # one legend is enough
+    for kind, (label, look) in _KINDS.items():
+        rows = [row for row, other in enumerate(kinds) if other == kind]
+        if rows:
+            widths = [values[row] - left for row in rows]
+            name = label if labelled else None
+            axes.barh(rows, widths, 0.68, left, label=name, zorder=2, **look)
+    for row, (value, text) in enumerate(zip(values, texts, strict=True)):
+        _write(axes, value, row, text)
+    axes.set_ylim(len(values) - 0.4, -1.3)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
+    """Write to the right of a place, so that lines behind do not show through."""
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+        zorder=4,
+        **look,
+    )
 
 
 def _digits(value: float, digits: int = 3) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure  # other rooms name it from here
 
 BLACK = "#000000"
 ORANGE = "#E69F00"
@@ -79,6 +79,18 @@ VALIDATION = Series(GREEN, "-.", "^")
 TEST = Series(VERMILION, "-", "s")
 NEUTRAL = Series(GREY, "-", "")
 
+# Inside a block: what took the shortcut, what crossed the branch, what was stopped.
+SHORTCUT = Series(BLUE, "-", "o")
+BRANCH = Series(ORANGE, "--", "s")
+STOPPED = Series(GREY, ":", "")
+# Two networks side by side.
+RESIDUAL = Series(BLUE, "-", "o")
+PLAIN = Series(VERMILION, "--", "s")
+
+# Colour maps whose lightness rises evenly, or from both ends to the middle.
+SEQUENTIAL = "cividis"
+DIVERGING = "PuOr"
+
 
 @contextmanager
 def house_style() -> Iterator[None]:
@@ -90,22 +102,61 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(
-    columns: int, *, width: float, height: float
+    columns: int, *, width: float, height: float, rows: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure with axes side by side, apart from pyplot's global state.
 
     Parameters
     ----------
-    columns : int
-        Number of axes.
+    columns, rows : int
+        Number of axes across and down.
     width, height : float
         Size in inches.
+    **options
+        For ``Figure.subplots``, such as ``sharex`` or ``width_ratios``.
+
+    Returns
+    -------
+    figure : Figure
+        With the constrained layout.
+    axes : list of Axes
+        Row by row.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)
-    return figure, list(axes[0])
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.flat)
+
+
+def tint(color: str, strength: float) -> str:
+    """Mix a colour with white: an opaque tint stays clean where areas overlap.
+
+    Parameters
+    ----------
+    color : str
+        Six hexadecimal digits after a ``#``.
+    strength : float
+        From 0 (white) to 1 (the colour itself).
+
+    Examples
+    --------
+    >>> tint("#000000", 0.2)
+    '#cccccc'
+    """
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    mixed = [round(255 - strength * (255 - part)) for part in parts]
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def title(figure: Figure, text: str) -> None:
+    """Write the figure's title at its upper left."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Write under the picture what it shows, how it is drawn, and on what scale."""
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=9, color="#444444")
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import weights
-from npresnet.training.files import replacing
+from npresnet._files import replacing
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"

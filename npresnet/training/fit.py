@@ -37,6 +37,7 @@ def fit(
     quiet: bool = False,
     progress: Progress | None = None,
     callbacks: Iterable[Callable[[Row], None]] = (),
+    step_callbacks: Iterable[Callable[[int], None]] = (),
     record: Mapping[str, Mapping[str, Any]] | None = None,
     checkpoint_seconds: float = _SECONDS_BETWEEN_CHECKPOINTS,
 ) -> Run:
@@ -73,6 +74,9 @@ def fit(
         Who is told how it goes; by default a live bar or plain lines.
     callbacks : iterable of callable, optional
         Each is called with every new row of the history.
+    step_callbacks : iterable of callable, optional
+        Each is called with the number of every step taken (1, 2, ...), the weights
+        just moved.
     record : mapping, optional
         More for ``config.json``, such as ``{"model": {"name": "resnet8"}}``.
     checkpoint_seconds : float, default 120
@@ -146,6 +150,7 @@ def fit(
             folder,
             watch,
             tuple(callbacks),
+            tuple(step_callbacks),
             checkpoint_seconds,
         )
         with resuming.numerics(config) as changes:

@@ -79,11 +79,12 @@ class Session:
         folder: RunFolder,
         watch: Progress,
         callbacks: tuple[Callable[[Row], None], ...],
+        step_callbacks: tuple[Callable[[int], None], ...],
         checkpoint_seconds: float,
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
         self.watch, self.callbacks = watch, callbacks
-        self.sets = sets
+        self.step_callbacks, self.sets = step_callbacks, sets
         self.checkpoint_seconds = checkpoint_seconds
         self.identity = configuration.identity(config)
         self.recipe, self.seed = Recipe.from_dict(config["recipe"]), int(config["seed"])
@@ -228,6 +229,8 @@ class Session:
                 )
                 self.whole = self.warm = True
                 self._tell(len(labels))
+                for step_callback in self.step_callbacks:
+                    step_callback((epoch - 1) * self.steps + self.part.steps)
                 if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
                     self._try_to_save_checkpoint()
 

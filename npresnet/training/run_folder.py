@@ -30,7 +30,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.training.files import replacing, sync_folder
+from npresnet._files import replacing, sync_folder
 from npresnet.training.lock import locked
 
 if TYPE_CHECKING:

@@ -8,65 +8,108 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.backend import Geometry, reference
-from npresnet.backend.kernels import conv2d as compiled_conv2d
-from npresnet.backend.kernels import layout, tile
+from npresnet.backend import Geometry, kernels, reference
+from npresnet.backend.kernels import layout, matrix_tile, tile
 from npresnet.backend.kernels.compile import kernel
 
+# The package's names of these are the operations.
+conv2d_module = sys.modules[kernels.conv2d.__module__]
+grad_weight_module = sys.modules[kernels.conv2d_grad_weight.__module__]
 
-@pytest.mark.parametrize("channels", [1, 3, 8])
-@pytest.mark.parametrize("depth", [1, 2, 27])
-def test_product_tile_equals_its_plain_python(depth, channels, dtype):
-    rng = np.random.default_rng(depth)
+
+VECTORS = {"wide": 2, "narrow": 1}
+
+
+@pytest.mark.parametrize("width", VECTORS)
+@pytest.mark.parametrize("adds", [True, False])
+@pytest.mark.parametrize("floor", [0, -np.inf])
+@pytest.mark.parametrize(("segments", "length"), [(1, 1), (3, 5)])
+def test_convolution_tile_equals_its_plain_python(
+    width, adds, floor, segments, length, dtype
+):
+    rng = np.random.default_rng(length)
     shape = tile.tile_shape(np.dtype(dtype))
-    channels = min(channels, shape.channels)
-    rows = rng.standard_normal(700).astype(dtype)
-    weight = rng.standard_normal(10 + depth * shape.channels).astype(dtype)
-    offsets = rng.integers(0, 300, depth)
-    reads = rng.integers(0, 300, 2 + shape.runs)
-    # Runs are written apart from each other, in no order.
-    writes = rng.permutation(2 + shape.runs) * (shape.run + 1)
-    step = writes.max() + shape.run + 3
-    expected, actual = (np.zeros(5 + shape.channels * step, dtype) for _ in range(2))
-    arguments = (3, step, channels, writes, weight, 10, rows, 7, reads, offsets, 2)
+    some_tile = getattr(tile, f"{width}_tile")
+    columns = VECTORS[width] * shape.lanes
+    a = rng.standard_normal(700).astype(dtype)
+    a[100] = np.nan
+    b = rng.standard_normal(4 + segments * length * columns).astype(dtype)
+    bias = rng.standard_normal(6 + columns).astype(dtype)
+    offsets = rng.integers(0, 300, segments)
+    reads = rng.integers(0, 300, 2 + shape.places)
+    # Rows are written apart from each other, in no order.
+    writes = rng.permutation(2 + shape.places) * (columns + 3)
+    size = 5 + writes.max() + columns
+    addend = rng.standard_normal(size).astype(dtype)
+    before = np.full(size, 7, dtype)
+    expected, actual = before.copy(), before.copy()
+    arguments = (5, writes, a, 7, reads, 2, offsets, length, b, 4)
+    arguments += (bias, 6, addend, adds, np.dtype(dtype).type(floor))
 
     @kernel
-    def compiled(out, start, step, channels, writes, weight, begin, *rest):
-        tile.product_tile(out, start, step, channels, writes, weight, begin, *rest)
+    def compiled(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f):
+        some_tile(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f)
 
-    tile.product_tile(expected, *arguments)
-    compiled(actual, *arguments)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * depth)
-    untouched = expected == 0
-    assert (actual[untouched] == 0).all()  # nothing is written outside the runs
-    assert np.count_nonzero(actual) == channels * shape.runs * shape.run
-
-
-@pytest.mark.parametrize("pairs", [1, 2, 9])
-def test_dot_tile_equals_its_plain_python(pairs, dtype):
-    rng = np.random.default_rng(pairs)
-    shape = tile.tile_shape(np.dtype(dtype))
-    length = pairs * shape.lanes
-    grad_step = length + 3
-    grad = rng.standard_normal(5 + shape.dot_channels * grad_step).astype(dtype)
-    rows = rng.standard_normal(900).astype(dtype)
-    offsets = rng.integers(0, 300, 2 + shape.dot_rows)
-    reads = rng.integers(0, 300, 2 * pairs)
-    grad_reads = np.repeat(rng.permutation(pairs) * shape.lanes, 2)
-    grad_reads[1::2] += shape.run
-    start = rng.standard_normal(4 + shape.dot_channels * (shape.dot_rows + 2))
-    expected, actual = start.astype(dtype), start.astype(dtype)
-    arguments = (4, shape.dot_rows + 2, grad, 5, grad_step, grad_reads)
-    arguments += (rows, 7, reads, offsets, 2, 2 * pairs)
-
-    @kernel
-    def compiled(out, start, step, grad, begin, grad_step, *rest):
-        tile.dot_tile(out, start, step, grad, begin, grad_step, *rest)
-
-    tile.dot_tile(expected, *arguments)
+    some_tile(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
-    assert (actual != start.astype(dtype)).sum() == shape.dot_channels * shape.dot_rows
+    wanted = np.zeros(size, bool)
+    for place in writes[2:]:
+        wanted[5 + place : 5 + place + columns] = True
+    assert (actual[~wanted] == 7).all()  # nothing is written elsewhere
+
+
+@pytest.mark.parametrize("width", VECTORS)
+@pytest.mark.parametrize("length", [1, 9])
+def test_matrix_tile_equals_its_plain_python(width, length, dtype):
+    rng = np.random.default_rng(length)
+    shape = tile.tile_shape(np.dtype(dtype))
+    some_tile = getattr(matrix_tile, f"{width}_product")
+    columns = VECTORS[width] * shape.lanes
+    a = rng.standard_normal(9 + shape.places * 11).astype(dtype)
+    b = rng.standard_normal(4 + length * columns).astype(dtype)
+    expected, actual = (
+        np.zeros(5 + shape.places * (columns + 3), dtype) for _ in range(2)
+    )
+    arguments = (5, columns + 3, a, 7, 11, length, b, 4)
+
+    @kernel
+    def compiled(out, start, step, a, a_start, a_step, length, b, b_start):
+        some_tile(out, start, step, a, a_start, a_step, length, b, b_start)
+
+    some_tile(expected, *arguments)
+    compiled(actual, *arguments)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
+    assert np.count_nonzero(actual) == shape.places * columns
+
+
+@pytest.mark.parametrize("width", VECTORS)
+@pytest.mark.parametrize("adds", [True, False])
+@pytest.mark.parametrize(("segments", "length"), [(1, 1), (1, 9), (3, 5)])
+def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
+    rng = np.random.default_rng(length)
+    shape = tile.tile_shape(np.dtype(dtype))
+    sum_tile = getattr(tile, f"{width}_sum")
+    rows = shape.rows if width == "wide" else 2 * shape.rows
+    columns = VECTORS[width] * shape.lanes
+    a = rng.standard_normal(900).astype(dtype)
+    b = rng.standard_normal(4 + segments * length * (columns + 1)).astype(dtype)
+    offsets = rng.integers(0, 300, segments)
+    start = rng.standard_normal(4 + rows * (columns + 2)).astype(dtype)
+    if not adds:
+        start[:] = np.nan  # what lies there is not even looked at
+    expected, actual = start.copy(), start.copy()
+    arguments = (4, columns + 2, adds, a, 7, offsets, length, 11, b, 4, columns + 1)
+
+    @kernel
+    def compiled(out, start, step, adds, a, begin, offsets, length, a_step, *rest):
+        sum_tile(out, start, step, adds, a, begin, offsets, length, a_step, *rest)
+
+    sum_tile(expected, *arguments)
+    compiled(actual, *arguments)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
+    changed = actual.view(np.uint8) != start.view(np.uint8)
+    assert changed.reshape(len(start), -1).any(axis=1).sum() == rows * columns
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
@@ -76,8 +119,10 @@ def test_blocks_and_bands_of_any_size_give_the_reference(
     stride, size, small, monkeypatch
 ):
     if small:
-        monkeypatch.setattr(layout, "PRODUCT_BYTES", 2000)
-        monkeypatch.setattr(layout, "DOT_PLACES", 40)
+        monkeypatch.setattr(layout, "STRIP_BYTES", 2000)
+        monkeypatch.setattr(grad_weight_module, "_MOST_PLACES", 40)
+    for module in (conv2d_module, grad_weight_module):
+        module._plan.cache_clear()
     rng = np.random.default_rng(0)
     for kernel_size, padding in (((3, 2), (2, 1)), ((1, 1), (0, 0)), ((3, 3), (1, 1))):
         geometry = Geometry.of(size, kernel_size, stride, padding, groups=2)
@@ -90,13 +135,8 @@ def test_blocks_and_bands_of_any_size_give_the_reference(
             "conv2d_grad_weight": (grad, x),
         }.items():
             expected = getattr(reference, name)(*arguments, geometry)
-            actual = getattr(compiled_conv2d_module(), name)(*arguments, geometry)
+            actual = getattr(kernels, name)(*arguments, geometry)
             np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
-
-
-def compiled_conv2d_module():
-    # The package's `conv2d` is the operation; its module has the same name.
-    return sys.modules[compiled_conv2d.__module__]
 
 
 def test_not_a_number_is_not_lost_in_a_convolution(backend):
@@ -113,7 +153,7 @@ def test_not_a_number_is_not_lost_in_a_convolution(backend):
 NARROW = """
 import numpy as np
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels.tile import tile_shape, vector_bits
+from npresnet.backend.kernels.vectors import vector_bits
 assert vector_bits() == {bits}, vector_bits()
 rng = np.random.default_rng(0)
 for stride in (1, 2):

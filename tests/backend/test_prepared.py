@@ -35,10 +35,20 @@ def test_weights_that_may_change_are_put_in_order_each_time():
         assert first is not second
 
 
+def test_a_view_of_read_only_weights_is_put_in_order_once():
+    # A linear layer's weights are seen as those of a 1x1 convolution.
+    weight, calls = read_only(np.ones((3, 2))), []
+    for _ in range(2):
+        prepared(weight[:, :, None, None], "order", lambda: calls.append(1))
+    assert len(calls) == 1
+    prepared(weight[:1], "order", lambda: calls.append(2))
+    assert len(calls) == 2
+
+
 def test_nothing_outlives_its_weights():
     weight = read_only(np.ones(3))
     prepared(weight, "order", lambda: np.ones(1))
-    key = (id(weight), "order")
+    key = (id(weight), weight.shape, "order")
     assert key in _kept
     del weight
     gc.collect()

@@ -16,6 +16,7 @@ def thread_count(monkeypatch):
 
     def choose(count):
         monkeypatch.setattr(threads, "_threads", count)
+        monkeypatch.setattr(threads, "_WORTH_SHARING", 0)  # everything is
 
     return choose
 
@@ -68,6 +69,35 @@ def test_every_block_is_done_once_whatever_the_threads(thread_count):
             assert (done == 1).all()
 
 
+def test_what_is_too_small_to_be_shared_is_done_alone(monkeypatch):
+    monkeypatch.setattr(threads, "_threads", 3)
+    by = set()
+
+    def quick(done, first, last):
+        by.add(threading.get_ident())
+        done[first:last] += 1
+
+    done = np.zeros(30, np.int64)
+    for times in range(1, 6):
+        threads.share_out(quick, 30, done)
+        assert (done == times).all()
+    assert by == {threading.get_ident()}
+
+
+def test_a_worker_that_wakes_up_late_does_nothing_twice(thread_count):
+    thread_count(2)
+    done = np.zeros(40, np.int64)
+
+    def kernel(done, first, last):
+        done[first:last] += 1
+
+    for times in range(1, 200):
+        if times % 20 == 0:
+            threading.Event().wait(0.02)  # workers go to sleep
+        threads.share_out(kernel, 40, done)
+        assert (done == times).all(), times
+
+
 def test_an_exception_in_any_thread_reaches_the_caller(thread_count):
     thread_count(3)
     caller = threading.current_thread()
@@ -79,7 +109,8 @@ def test_an_exception_in_any_thread_reaches_the_caller(thread_count):
         threading.Event().wait(0.05)
 
     with pytest.raises(ArithmeticError, match="from a worker"):
-        threads.share_out(fails_elsewhere, 50)
+        for _ in range(20):  # a worker that sleeps may come too late
+            threads.share_out(fails_elsewhere, 50)
     done = np.zeros(50, np.int64)
 
     def works(done, first, last):

@@ -1,5 +1,6 @@
 """The two backends are one specification: same names, signatures and results."""
 
+import copy
 import inspect
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from tests.oracle.compare import distance, largest, normal, tied
 RTOL = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 2e-6}
 
 # Nothing is added up in these, or always in the same order.
-EXACT = {"max_pool2d", "max_pool2d_grad", "relu", "relu_grad"}
+EXACT = {"add", "max_pool2d", "max_pool2d_grad", "relu", "relu_grad"}
 
 
 class Setting(NamedTuple):
@@ -60,6 +61,8 @@ def arguments(name, setting, rng, draw):
     batch, fan_in, fan_out = setting.linear
     vectors = [normal(rng, C) for _ in range(5)]
     plane = draw(rng, *pool.x)
+    (H, W), step = pool.x[2:], pool_geometry.stride[0]
+    moved = [normal(rng, *conv.weight) for _ in range(3)]
     # An undilated window, as average pooling has.
     avg_geometry = Geometry.of(pool.x[2:], (1, 1), stride, pool.padding)
     divisor = 1 + np.abs(normal(rng, *avg_geometry.output_size))
@@ -83,10 +86,33 @@ def arguments(name, setting, rng, draw):
         "adaptive_avg_pool2d_grad": (normal(rng, N, C, *setting.bins), pool.x[2:]),
         "batch_norm_statistics": (plane,),
         "batch_norm_normalize": (plane, *vectors[:4]),
+        "batch_norm_relu": (plane, *vectors[:4], normal(rng, *pool.x)),
+        "batch_norm_relu_grad_sums": (
+            normal(rng, *pool.x),
+            reference.relu(plane),
+            normal(rng, *pool.x),
+            *vectors[:2],
+        ),
         "batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:2]),
         "batch_norm_grad_input": (normal(rng, *pool.x), plane, *vectors[:5]),
+        "add": (normal(rng, *pool.x), plane),
+        "rectified_batch_norm_grad_input": (
+            normal(rng, *pool.x),
+            plane,
+            *vectors,
+            normal(rng, C),
+        ),
+        "rectified_batch_norm_grad_sums": (normal(rng, *pool.x), plane, *vectors[:4]),
         "relu": (plane,),
         "relu_grad": (normal(rng, *pool.x), plane),
+        "sgd_update": (*moved, 0.1, 0.9, 0.75, 5e-4, draw is tied),
+        "zero_pad_shortcut": (plane, C + 3, 1, step),
+        "zero_pad_shortcut_grad": (
+            normal(rng, N, C + 3, -(-H // step), -(-W // step)),
+            pool.x,
+            2,
+            step,
+        ),
     }[name]
 
 
@@ -99,14 +125,19 @@ def cast(values, dtype):
     ]
 
 
-def as_tuple(result):
+def results(twin, name, values):
+    """Return what an operation gives, or what it has changed in place."""
+    if name == "sgd_update":
+        values = copy.deepcopy(values)
+        getattr(twin, name)(*values)
+        return values[0], values[2]
+    result = getattr(twin, name)(*values)
     return result if isinstance(result, tuple) else (result,)
 
 
 def assert_twins_agree(name, values, dtype):
     values = cast(values, dtype)
-    expected = as_tuple(getattr(reference, name)(*values))
-    actual = as_tuple(getattr(kernels, name)(*values))
+    expected, actual = (results(twin, name, values) for twin in (reference, kernels))
     assert len(actual) == len(expected)
     for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape

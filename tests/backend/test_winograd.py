@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels import transform, winograd
+from npresnet.backend.kernels import transform, winograd, winograd_transforms
 from npresnet.backend.kernels.compile import kernel
 
 LIMIT = 3e-5
-OPERATIONS = ("conv2d", "conv2d_grad_input", "conv2d_grad_weight")
+OPERATIONS = ("fused_conv2d", "conv2d_grad_input", "conv2d_grad_weight")
 
 
 def inputs(rng, images, channels, out_channels, size, padding):
@@ -47,8 +47,8 @@ def assert_within_limit(cases):
 
 @given(
     st.integers(1, 5),
-    st.integers(32, 70),
-    st.integers(32, 70),
+    st.integers(1, 5).map(lambda vectors: 16 * vectors),
+    st.integers(1, 5).map(lambda vectors: 16 * vectors),
     st.tuples(st.integers(5, 23), st.integers(5, 23)),
     st.integers(0, 2),
     st.integers(0, 2**32 - 1),
@@ -76,7 +76,8 @@ def test_it_is_taken_only_where_it_applies_and_pays():
         ((8, 8), (3, 1, 1, 1, 2), 64, np.float32),  # grouped
         ((8, 8), (1, 1, 0), 64, np.float32),
         ((8, 8), ((3, 1), 1, 0), 64, np.float32),
-        ((8, 8), (3, 1, 1), 16, np.float32),  # few channels
+        ((8, 8), (3, 1, 1), 8, np.float32),  # few channels
+        ((8, 8), (3, 1, 1), 67, np.float32),  # no whole vectors of them
         ((8, 8), (3, 1, 1), 64, np.float64),
     ):
         geometry = Geometry.of(size, *options)
@@ -119,37 +120,46 @@ def test_not_a_number_is_not_lost(rng):
 
 
 @pytest.mark.parametrize(
-    "name", ["apply_a", "apply_b", "apply_g", "apply_g_transposed"]
+    ("name", "size"),
+    [
+        ("b_product", 6),
+        ("a_product", 6),
+        ("a_transposed_product", 4),
+        ("g_product", 3),
+        ("g_transposed_product", 6),
+    ],
 )
-def test_constant_products_equal_their_plain_python(name, dtype, rng):
-    product = getattr(winograd, name)
-    rows = rng.standard_normal(500).astype(dtype)
-    expected, actual = np.zeros(600, dtype), np.zeros(600, dtype)
-    arguments = (rows, 5, 67, 3, 71, 64)
+def test_two_sided_products_equal_their_plain_python(name, size, dtype, rng):
+    product = getattr(winograd_transforms, name)
+    x = rng.standard_normal(5 + size * size * 70).astype(dtype)
+    expected, actual = (np.zeros(3 + 36 * 71, dtype) for _ in range(2))
+    arguments = (x, 5, size * 70, 70, 3, 6 * 71, 71, 64)
 
     @kernel
-    def compiled(out, rows, start, step, out_start, out_step, count):
-        product(rows, start, step, out, out_start, out_step, count)
+    def compiled(out, x, start, row, column, begin, out_row, out_column, count):
+        product(x, start, row, column, out, begin, out_row, out_column, count)
 
-    rows, start, step, out_start, out_step, count = arguments
-    product(rows, start, step, expected, out_start, out_step, count)
+    product(*arguments[:4], expected, *arguments[4:])
     compiled(actual, *arguments)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-3)
     assert (actual[expected == 0] == 0).all()
 
 
 def test_constants_of_one_and_minus_one_and_zero_are_taken_as_they_are(dtype, rng):
-    product = transform.constant_product(((0, -1, 0), (1, 0, -1), (-2, 0, 0.5)))
-    rows = rng.standard_normal((3, 64)).astype(dtype)
-    out = np.empty((3, 64), dtype)
+    product = transform.two_sided_product(((0, -1), (1, 0), (1, -0.5)))
+    x = rng.standard_normal((2, 2, 64)).astype(dtype)
+    out = np.empty((3, 3, 64), dtype)
 
     @kernel
-    def compiled(rows, out):
-        product(rows, 0, 64, out, 0, 64, 64)
+    def compiled(x, out):
+        product(x, 0, 128, 64, out, 0, 192, 64, 64)
 
-    compiled(rows.reshape(-1), out.reshape(-1))
-    a, b, c = rows
-    np.testing.assert_array_equal(out, [-b, a - c, c / 2 - 2 * a])
+    compiled(x.reshape(-1), out.reshape(-1))
+    (a, b), (c, d) = x
+    np.testing.assert_array_equal(out[:2, :2], [[d, -c], [-b, a]])
+    half = a - c / 2, b - d / 2
+    np.testing.assert_array_equal(out[2, :2], [-half[1], half[0]])
+    np.testing.assert_array_equal(out[2, 2], half[0] - half[1] / 2)
 
 
 def test_a_networks_gradients_hardly_move(rng):
@@ -162,7 +172,11 @@ def test_a_networks_gradients_hardly_move(rng):
             criterion(model(x), labels)
             model.backward(criterion.backward(), input_grad=False)
         gradients[algorithm] = [p.grad for p in model.parameters()]
-    pairs = list(zip(gradients["auto"], gradients["direct"], strict=True))
-    assert any((a != b).any() for a, b in pairs)
-    for a, b in pairs:
-        assert np.abs(a - b).max() < 1e-3 * np.abs(b).max()
+    auto, direct = (
+        np.concatenate([grad.reshape(-1) for grad in gradients[algorithm]])
+        for algorithm in ("auto", "direct")
+    )
+    assert (auto != direct).any()
+    # A value next to zero may fall on the other side of a ReLU, which counts for more
+    # than all rounding.
+    assert np.linalg.norm(auto - direct) < 2e-2 * np.linalg.norm(direct)

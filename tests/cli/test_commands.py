@@ -18,6 +18,7 @@ COMMANDS = (
     "predict",
     "report",
     "summary",
+    "lens",
     "models",
     "datasets",
     "recipes",

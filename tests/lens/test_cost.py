@@ -1,9 +1,12 @@
 """The cost of a network; totals are checked in tests/models/test_counts.py."""
 
+import time
+
 import numpy as np
 import pytest
 
 import npresnet as nr
+from tests.lens.state import left_as_it_was
 
 
 def test_a_row_per_layer_with_hand_counted_numbers():
@@ -29,18 +32,64 @@ def test_groups_divide_the_multiplications():
 def test_the_model_is_left_as_it_was():
     model = nr.models.resnet8(seed=1)
     model.layer2.eval()
-    before = model.state_dict()
-    modes = [module.training for module in model.modules()]
-    nr.lens.cost(model, (3, 16, 16))
-    assert [module.training for module in model.modules()] == modes
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+    with left_as_it_was(model):
+        nr.lens.cost(model, (3, 16, 16))
     with pytest.raises(RuntimeError, match="forward pass"):
         model.backward(np.ones((1, 10), np.float32))
 
 
 def test_the_model_is_left_as_it_was_by_an_image_of_the_wrong_shape():
     model = nr.models.resnet8()
-    with pytest.raises(ValueError, match="weight must have shape"):
+    with (
+        pytest.raises(ValueError, match="weight must have shape"),
+        left_as_it_was(model),
+    ):
         nr.lens.cost(model, (4, 16, 16))
-    assert all(module.training for module in model.modules())
+
+
+def test_bytes_are_those_of_parameters_and_of_all_outputs():
+    cost = nr.lens.cost(nr.models.resnet8(dtype=np.float64), (3, 8, 8))
+    rows = {row.name: row for row in cost.rows}
+    assert rows["conv1"].parameter_bytes == 8 * 16 * 3 * 9
+    assert rows["conv1"].output_bytes == 8 * 16 * 8 * 8
+    assert rows["layer1.0.relu"].output_bytes == 2 * 8 * 16 * 8 * 8  # called twice
+    assert cost.parameter_bytes == 8 * cost.parameters
+    assert cost.output_bytes == sum(row.output_bytes for row in cost.rows)
+    assert cost.seconds is None
+
+
+def test_times_are_measured_per_layer_where_asked_for():
+    model = nr.models.resnet8()
+    with left_as_it_was(model):
+        cost = nr.lens.cost(model, (3, 16, 16), repeats=3)
+    assert all(row.seconds > 0 for row in cost.rows)
+    assert cost.seconds == pytest.approx(sum(row.seconds for row in cost.rows))
+    assert cost.to_dict()["seconds"] == cost.seconds
+    assert " ms" in repr(cost)
+
+
+def test_a_slow_layer_is_found():
+    model = nr.models.resnet8()
+    forward = model.layer2[0].bn1.forward
+
+    def slow(x):
+        time.sleep(0.02)
+        return forward(x)
+
+    model.layer2[0].bn1.forward = slow
+    rows = nr.lens.cost(model, (3, 8, 8), repeats=2).rows
+    slowest = max(rows, key=lambda row: row.seconds)
+    assert slowest.name == "layer2.0.bn1"
+    assert slowest.seconds >= 0.02
+
+
+@pytest.mark.parametrize("repeats", [0, 1])
+def test_costs_are_drawn_layer_by_layer(repeats):
+    cost = nr.lens.cost(nr.models.resnet8(), (3, 8, 8), repeats=repeats)
+    figure = cost.plot()
+    titles = [axes.get_ylabel() for axes in figure.axes]
+    assert titles == ["parameters", "MACs", "outputs (bytes)"] + ["time (s)"] * repeats
+    heights = [bar.get_height() for bar in figure.axes[1].containers[0]]
+    assert heights == [row.macs for row in cost.rows]
+    named = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    assert named == ["layer1", "layer2", "layer3"]

@@ -68,4 +68,6 @@ def dense(array: NDArray[Any]) -> NDArray[Any]:
 
     Numba compiles anew for every other kind; a copy costs less than that.
     """
+    if array.flags.carray:  # C-contiguous, aligned and writeable
+        return array
     return np.require(array, requirements=["C", "A", "W"])

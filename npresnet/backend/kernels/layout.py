@@ -1,23 +1,18 @@
-"""Where pixels lie so that rows of the column matrix can be read as vectors.
+"""Which pixels a convolution reads, where they lie, and in which blocks it is computed.
 
-A *block* is what one thread works on at a time: some whole images, or a band of
-output rows of one image. The column matrix is never written down: its row (c, i, j),
-what kernel tap (i, j) sees of channel c, is read from a fixed offset on in
+Along each axis, tap t of a convolution sees input pixel ``place*step + offsets[t]`` at
+output place 0, 1, ... That covers more than convolutions: in the gradient by the
+input, a stride of 2 falls apart into two kinds of pixels along each axis, even and
+odd, and each kind is a convolution of the output's gradient with every other tap.
 
-- the images *in memory*, where there is no border and the stride is 1;
-- otherwise a *strip*: a copy of the block with its border. At stride 2 a tap sees
-  every other pixel of every other row, and always the same ones of the four kinds
-  (even or odd row, even or odd column), so each kind has a strip of its own, a
-  *phase*, where what a tap sees lies side by side. Any stride works the same way.
-
-Output places come in *runs*, pieces of a row of `TileShape.run` places. Where rows
-are long enough a run is written to its place at once, the last run of a row
-overlapping the one before. Narrow rows are computed *flat*: runs go along the
-whole strip, margins included, and the wanted places are copied out afterwards.
+A *block* is what one thread works on at a time: some whole images, or a band of rows
+of one image. It reads the images in memory where no tap leaves them, else a *strip*, a
+copy with the border's zeros around it that stays in the core's cache.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -25,248 +20,239 @@ from numpy.typing import NDArray
 
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.tile import TileShape
 
-# What a block reads should stay in a core's second-level cache (product tiles, which
-# read it once per tile of output channels) or first-level cache (dot tiles).
-PRODUCT_BYTES = 384 * 1024
-DOT_PLACES = 1200
+# What a block reads should leave room for the weights in a second-level cache.
+STRIP_BYTES = 256 * 1024
 
 Table = NDArray[np.int64]
 
 
-class Blocks(NamedTuple):
-    """How a convolution is cut into blocks (plain ints, so that kernels take it)."""
+class Axis(NamedTuple):
+    """How a convolution moves along one axis, in pixels."""
 
+    length: int  # of the input
+    places: int  # of the output that are computed
+    step: int  # in the input, from one place to the next
+    offsets: tuple[int, ...]  # of what each tap sees at place 0, rising
+    taps: tuple[int, ...]  # numbers of these taps in the kernel
+    first: int = 0  # where place 0 lies in the result
+    stride: int = 1  # in the result, from one place to the next
+
+    @property
+    def reach(self) -> int:
+        """Pixels from the first tap's to the last tap's, both counted."""
+        return self.offsets[-1] - self.offsets[0] + 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether no tap ever leaves the input."""
+        last = (self.places - 1) * self.step + self.offsets[-1]
+        return self.offsets[0] >= 0 and last < self.length
+
+    @property
+    def adjacent(self) -> bool:
+        """Whether the taps see neighbours."""
+        return self.reach == len(self.taps)
+
+
+@functools.lru_cache(maxsize=512)
+def forward_axes(geometry: Geometry) -> tuple[Axis, Axis]:
+    """Describe a convolution, along rows and columns."""
+    return _forward(geometry, 0), _forward(geometry, 1)
+
+
+def _forward(geometry: Geometry, axis: int) -> Axis:
+    taps = tuple(range(geometry.kernel_size[axis]))
+    dilation, padding = geometry.dilation[axis], geometry.padding[axis]
+    return Axis(
+        geometry.input_size[axis],
+        geometry.output_size[axis],
+        geometry.stride[axis],
+        tuple(tap * dilation - padding for tap in taps),
+        taps,
+    )
+
+
+def backward_axes(geometry: Geometry, axis: int) -> list[Axis]:
+    """Describe the way back, one axis for each kind of pixels that some tap sees.
+
+    Tap t brings output place u's gradient to pixel ``u*stride + t*dilation - padding``.
+    """
+    stride, dilation = geometry.stride[axis], geometry.dilation[axis]
+    padding, length = geometry.padding[axis], geometry.input_size[axis]
+    axes = []
+    for first in range(min(stride, length)):
+        reach = first + padding
+        seen = {
+            (reach - tap * dilation) // stride: tap
+            for tap in range(geometry.kernel_size[axis])
+            if (reach - tap * dilation) % stride == 0
+        }
+        if seen:
+            offsets = tuple(sorted(seen))
+            axes.append(
+                Axis(
+                    geometry.output_size[axis],
+                    -(-(length - first) // stride),
+                    1,
+                    offsets,
+                    tuple(seen[offset] for offset in offsets),
+                    first,
+                    stride,
+                )
+            )
+    return axes
+
+
+class Blocks(NamedTuple):
+    """How the places are cut into blocks (plain ints, so that kernels take it)."""
+
+    total: int  # blocks in all
     images: int  # images in a block
     bands: int  # bands that an image is cut into; 1 where images > 1
-    band_rows: int  # output rows in a band
-    total: int  # blocks in all
-    in_memory: bool  # rows are read from the images themselves, not from strips
-    flat: bool  # runs go along the strip, and the results are copied out
-    grid_rows: int  # rows of one image
-    grid_width: int  # places in such a row
-    image_step: int  # elements from one image to the next
-    row_step: int  # elements from one channel, or phase of a channel, to the next
-    phases: tuple[int, int]  # kinds of rows and of columns that taps see
-
-
-class Runs(NamedTuple):
-    """Where runs are read and written, for whole bands [0] and the last band [1]."""
-
-    reads: Table  # (2, runs): place in the strip or the images, from the block's first
-    writes: Table  # (2, runs): place in the output planes, or in the strip if flat
-    per_image: Table  # (2,): runs of one image, unless flat
+    band_rows: int  # rows of places in a band
+    all_rows: int  # rows of places in an image
+    columns: int  # places in a row
+    in_memory: bool  # pixels are read from the images themselves
+    step: int  # rows of pixels from one row of places to the next
+    reach: int  # rows of pixels that one row of places sees
+    top: int  # of the first pixels seen, in the image; may be outside
+    left: int
+    width: int  # pixels in a row of the strip, or of the images
+    height: int  # rows of one image, there
 
 
 def plan(
-    geometry: Geometry,
+    rows: Axis,
+    columns: Axis,
     images: int,
-    channels: int,
-    all_channels: int,
-    itemsize: int,
-    shape: TileShape,
+    pixel_bytes: int,
     *,
-    dot: bool = False,
+    most_bytes: int | None = None,
+    most_places: int | None = None,
+    in_memory: bool = True,
 ) -> Blocks:
-    """Choose the blocks for the `channels` input channels of one group."""
-    (H, W), (KH, KW) = geometry.input_size, geometry.kernel_size
-    (SH, SW), (_, PW), (DH, DW) = geometry[2:5]
-    OH, OW = geometry.output_size
-    phases = min(SH, DH * (KH - 1) + 1), min(SW, DW * (KW - 1) + 1)
-    halo = DH * (KH - 1) // SH  # rows that a band reads below itself
-    tail = DW * (KW - 1) // SW  # places that a row reads beyond its last
-    # At stride 1 neighbouring rows share their margin: PW zeros after each row are
-    # the right border of this row and the left border of the next.
-    grid_width = max(W + PW, OW) if SW == 1 else OW + tail
-    row_bytes = channels * phases[0] * phases[1] * grid_width * itemsize
-    most_rows = max(PRODUCT_BYTES // row_bytes - halo, 1)
-    if dot:
-        most_rows = min(most_rows, max(DOT_PLACES // grid_width - halo, 1))
-    if OH + halo <= most_rows:
-        block_images, bands = min(images, most_rows // (OH + halo)), 1
-    else:
-        # No thinner than the halo makes worth while.
-        block_images, bands = 1, -(-OH // max(most_rows, min(OH, 8)))
-    band_rows = -(-OH // bands)
-    bands = -(-OH // band_rows)
-    last_rows = OH - (bands - 1) * band_rows
+    """Choose the blocks for images whose pixels take so many bytes.
 
-    dense = grid_width == OW  # rows follow each other without a margin
-    flat = not _runs_fit(
-        [(n * OW, 1) if dense else (OW, n) for n in (band_rows, last_rows)],
-        shape,
-        dot=dot,
-        used=OW * OH / (grid_width * (OH + halo)),
-    )
-    unpadded = geometry.stride == (1, 1) and geometry.padding == (0, 0)
-    in_memory = unpadded and not flat
-    grid_rows = H if in_memory else band_rows + halo
-    image_step = (all_channels if in_memory else 1) * grid_rows * grid_width
-    slack = shape.runs * shape.run  # what a flat tile reads beyond the last place
-    row_step = H * W if in_memory else block_images * image_step + tail + slack
+    They are read in memory where that is possible, if it is allowed.
+    """
+    most_bytes = STRIP_BYTES if most_bytes is None else most_bytes
+    in_memory = in_memory and rows.inside and columns.inside
+    if in_memory:
+        width = columns.length
+    else:
+        width = (columns.places - 1) * columns.step + columns.reach
+    most_rows = most_bytes // (width * pixel_bytes)
+    band_rows = (most_rows - rows.reach) // rows.step + 1
+    if most_places is not None:
+        band_rows = min(band_rows, most_places // columns.places)
+    image_rows = (rows.places - 1) * rows.step + rows.reach
+    if band_rows >= rows.places:
+        bands, band_rows = 1, rows.places
+        block_images = max(most_rows // image_rows, 1)
+        if most_places is not None:
+            block_images = most_places // (rows.places * columns.places)
+        block_images = min(max(block_images, 1), images)
+    else:
+        # No thinner than the rows that neighbours share make worth while.
+        least = min(rows.places, 8 if rows.reach > rows.step else 1)
+        bands, block_images = -(-rows.places // max(band_rows, least)), 1
+        band_rows = -(-rows.places // bands)
+        bands = -(-rows.places // band_rows)
     return Blocks(
+        -(-images // block_images) * bands,
         block_images,
         bands,
         band_rows,
-        -(-images // block_images) * bands,
+        rows.places,
+        columns.places,
         in_memory,
-        flat,
-        grid_rows,
-        grid_width,
-        image_step,
-        row_step,
-        phases,
+        rows.step,
+        rows.reach,
+        rows.offsets[0],
+        columns.offsets[0],
+        width,
+        rows.length if in_memory else (band_rows - 1) * rows.step + rows.reach,
     )
 
 
-def _runs_fit(
-    rows: list[tuple[int, int]], shape: TileShape, *, dot: bool, used: float
-) -> bool:
-    """Tell whether runs suit blocks of (length, number) rows of output places.
-
-    A dot tile must not see a place twice, and takes runs in pairs; a product tile
-    may, but not much oftener than the margins that flat runs (of which the share
-    `used` is wanted) would compute in vain.
-    """
-    for length, number in rows:
-        runs = -(-length // shape.run) * number
-        if dot:
-            if length % shape.run or runs % 2:
-                return False
-        elif length < shape.run or runs < shape.runs:
-            return False
-        elif length * number < 0.98 * used * runs * shape.run:
-            return False
-    return True
+def read_places(blocks: Blocks, columns: Axis, channels: int) -> Table:
+    """Tell where each place of a block begins to read, from the block's first on."""
+    image = np.arange(blocks.images, dtype=np.int64)[:, None, None] * blocks.height
+    row = np.arange(blocks.band_rows, dtype=np.int64)[:, None] * blocks.step
+    column = np.arange(blocks.columns, dtype=np.int64) * columns.step
+    return (((image + row) * blocks.width + column) * channels).reshape(-1)
 
 
-def runs_of(blocks: Blocks, geometry: Geometry, shape: TileShape, planes: int) -> Runs:
-    """List the runs of a block; an image has `planes` output planes in memory."""
-    OH, OW = geometry.output_size
-    last_rows = OH - (blocks.bands - 1) * blocks.band_rows
-    reads, writes, per_image = [], [], []
-    for rows in (blocks.band_rows, last_rows):
-        if blocks.flat:
-            places = (blocks.images - 1) * blocks.image_step
-            places += rows * blocks.grid_width
-            count = -(-places // (shape.runs * shape.run)) * shape.runs
-            read = write = np.arange(count, dtype=np.int64) * shape.run
-        else:
-            dense = blocks.grid_width == OW
-            length, number = (rows * OW, 1) if dense else (OW, rows)
-            starts = np.arange(0, length, shape.run, dtype=np.int64)
-            starts = np.minimum(starts, length - shape.run)
-            image = np.arange(blocks.images, dtype=np.int64)[:, None, None]
-            row = np.arange(number, dtype=np.int64)[:, None]
-            read = image * blocks.image_step + row * blocks.grid_width + starts
-            write = image * (planes * OH * OW) + row * OW + starts
-            count = number * len(starts)
-        reads.append(read.reshape(-1))
-        writes.append(write.reshape(-1))
-        per_image.append(count)
-    return Runs(_stack(reads), _stack(writes), np.array(per_image, np.int64))
+def write_places(
+    blocks: Blocks, rows: Axis, columns: Axis, size: tuple[int, int], channels: int
+) -> Table:
+    """Tell where the results of a block go, in images of that size."""
+    image = np.arange(blocks.images, dtype=np.int64)[:, None, None] * size[0]
+    row = np.arange(blocks.band_rows, dtype=np.int64)[:, None] * rows.stride
+    column = np.arange(blocks.columns, dtype=np.int64) * columns.stride
+    return (((image + row) * size[1] + column) * channels).reshape(-1)
 
 
-def _stack(tables: list[Table]) -> Table:
-    stacked = np.zeros((len(tables), max(map(len, tables))), np.int64)
-    for row, table in zip(stacked, tables, strict=True):
-        row[: len(table)] = table
-    return stacked
-
-
-def row_offsets(blocks: Blocks, geometry: Geometry, channels: int) -> Table:
-    """Tell where every row of the column matrix begins: (C*KH*KW,)."""
-    (KH, KW), (SH, SW) = geometry.kernel_size, geometry.stride
-    (DH, DW), (FH, FW) = geometry.dilation, blocks.phases
-    c = np.arange(channels, dtype=np.int64)[:, None, None]
-    i = np.arange(KH, dtype=np.int64)[:, None] * DH
-    j = np.arange(KW, dtype=np.int64) * DW
-    strip = (c * FH + i % SH) * FW + j % SW
-    within = i // SH * blocks.grid_width + j // SW
-    return (strip * blocks.row_step + within).reshape(-1)
+def tap_places(
+    blocks: Blocks, rows: Axis, columns: Axis, channels: int
+) -> NDArray[np.int64]:
+    """Tell where each tap reads, from where its place does: (taps, taps)."""
+    row = np.array(rows.offsets, np.int64)[:, None] - rows.offsets[0]
+    column = np.array(columns.offsets, np.int64) - columns.offsets[0]
+    places: Table = (row * blocks.width + column) * channels
+    return places
 
 
 def strip_size(blocks: Blocks, channels: int) -> int:
-    """Count the elements that a thread needs for strips of its own."""
-    FH, FW = blocks.phases
-    return 0 if blocks.in_memory else channels * FH * FW * blocks.row_step
+    """Count the elements that a thread needs for a strip of its own."""
+    if blocks.in_memory:
+        return 0
+    return blocks.images * blocks.height * blocks.width * channels
 
 
 @kernel
-def block_range(blocks, block, images, output_rows):
-    """Return a block's first and last image, and first and last output row."""
+def block_range(blocks, block, images):
+    """Return a block's first and last image, and first and last row of places."""
     first = block // blocks.bands * blocks.images
     top = block % blocks.bands * blocks.band_rows
     return (
         first,
         min(first + blocks.images, images),
         top,
-        min(top + blocks.band_rows, output_rows),
+        min(top + blocks.band_rows, blocks.all_rows),
     )
 
 
 @kernel
-def run_count(blocks, runs, shape, images, rows):
-    """Count the runs of a block of so many images and output rows."""
-    if not blocks.flat:
-        return images * runs.per_image[0 if rows == blocks.band_rows else 1]
-    places = (images - 1) * blocks.image_step + rows * blocks.grid_width
-    return -(-places // (shape.runs * shape.run)) * shape.runs
+def lay_out(strip, x, blocks, first, last, top, bottom):
+    """Lay what a block sees of x (N, H, W, C) out.
 
-
-@kernel
-def lay_out(strips, x, channel, channels, geometry, blocks, first, last, top, bottom):
-    """Lay channels channel ... channel+channels-1 of images first ... last-1 out.
-
-    Returns the array that has the rows, and where in it the block begins.
+    Returns the flat array that has it, and where in it the block begins.
     """
-    _, C, H, W = x.shape
+    _, H, W, C = x.shape
+    begin = top * blocks.step + blocks.top
     if blocks.in_memory:
-        return x.reshape(-1), ((first * C + channel) * H + top) * W
-    FH, FW = blocks.phases
-    rows = bottom - top + blocks.grid_rows - blocks.band_rows
-    for c in range(channels):
-        for i in range(FH):
-            for j in range(FW):
-                for n in range(first, last):
-                    begin = ((c * FH + i) * FW + j) * blocks.row_step
-                    begin += (n - first) * blocks.image_step
-                    _lay_out_strip(
-                        strips[begin : begin + rows * blocks.grid_width],
-                        x[n, channel + c],
-                        geometry,
-                        i,
-                        j,
-                        top,
-                        blocks.grid_width,
-                    )
-    return strips, 0
+        return x.reshape(-1), ((first * H + begin) * W + blocks.left) * C
+    row_size = blocks.width * C
+    left = max(-blocks.left, 0) * C  # zeros before and behind
+    start = max(blocks.left, 0) * C
+    size = max(min(row_size - left, W * C - start), 0)
+    rows = (bottom - top - 1) * blocks.step + blocks.reach
+    for n in range(first, last):
+        for h in range(rows):
+            place = ((n - first) * blocks.height + h) * row_size
+            row = strip[place : place + row_size]
+            if 0 <= begin + h < H:
+                row[:left] = 0
+                _copy(row[left : left + size], x[n, begin + h].reshape(-1)[start:])
+                row[left + size :] = 0
+            else:
+                row[:] = 0
+    return strip, 0
 
 
 @kernel
-def _lay_out_strip(strip, plane, geometry, i, j, top, width):
-    """Copy phase (i, j) of a padded plane, from output row `top` on.
-
-    Margins are zero from the beginning and never written to.
-    """
-    H, W = plane.shape
-    SH, SW = geometry.stride
-    PH, PW = geometry.padding
-    shift = j - PW  # column of the image that lies in place 0
-    begin = max(0, -(shift // SW))
-    end = max(begin, min(width, (W - 1 - shift) // SW + 1))
-    for h in range(len(strip) // width):
-        out = strip[h * width + begin : h * width + end]
-        source = (top + h) * SH + i - PH
-        if not 0 <= source < H:
-            for w in range(len(out)):
-                out[w] = 0
-        elif SW == 1:
-            row = plane[source, begin + shift :]
-            for w in range(len(out)):
-                out[w] = row[w]
-        else:
-            row = plane[source, begin * SW + shift :]
-            for w in range(len(out)):
-                out[w] = row[w * SW]
+def _copy(target, source):
+    for i in range(len(target)):
+        target[i] = source[i]

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels.conv2d import (
-    conv2d,
-    conv2d_grad_input,
-    conv2d_grad_weight,
-)
+from npresnet.backend.kernels.conv2d import conv2d, conv2d_grad_input
+from npresnet.backend.kernels.conv2d_grad_weight import conv2d_grad_weight
 
 Array = NDArray[np.floating[Any]]
 

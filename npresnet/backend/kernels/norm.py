@@ -1,8 +1,11 @@
-"""Batch norm's passes over memory.
+"""Batch norm's passes over memory, which is all that they cost.
 
-Sums belong to one channel, and one channel to one thread. They are kept in float64,
-in as many running sums as a vector has lanes, so that they vectorise although the
-order of additions is fixed.
+Images are read as one long row of pixels, a run of pixels at a time: the vectors of
+the channels are repeated until they are as long as a run, so that one plain loop
+does for 3 channels as well as for 2048, and vectorises.
+
+Sums are kept in float64, for one piece of the row at a time. The pieces do not depend
+on the number of threads, and are added up in order.
 """
 
 from __future__ import annotations
@@ -12,24 +15,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.channels_last import empty_images
+from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.elementwise import flat, pieces
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
 
-_LANES = 32  # running sums: four vectors of 8 float64
+_RUN = 1000  # elements, at least; some four vectors of them stay in the cache
+RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
 
 
-def _planes(x: Array) -> Array:
-    """See x (N, C, H, W) as rows: (N, C, H*W)."""
-    return dense(x).reshape(*x.shape[:2], -1)
+def repeated(*vectors: Array) -> Array:
+    """Repeat vectors (C,), each until it is as long as a run: a row for each."""
+    C = len(vectors[0])
+    rows = np.empty((len(vectors), -(-_RUN // C), C), vectors[0].dtype)
+    for row, vector in zip(rows, vectors, strict=True):
+        row[...] = vector
+    return rows.reshape(len(vectors), -1)
 
 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """See `reference.batch_norm_statistics`."""
+    # One pass: sums of x - k and of its square, for some pixel k of each channel. It
+    # is never so far from the mean that digits are lost: its own distance is one of
+    # the squares that the variance is made of.
     C = x.shape[1]
-    mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    share_out(_statistics, C, mean, variance, _planes(x))
+    k = x[0, :, 0, 0].astype(np.float64)
+    (pivot,) = repeated(k)
+    length, count = pieces(x.size, len(pivot), RUNS)
+    sums, squares = np.empty((2, count, C), np.float64)
+    share_out(_statistics, count, sums, squares, flat(x), pivot, length)
+    mean, variance = np.empty((2, C), x.dtype)
+    _mean_and_variance(mean, variance, sums, squares, k, x.size // C)
     return mean, variance
 
 
@@ -37,10 +55,10 @@ def batch_norm_normalize(
     x: Array, mean: Array, inverse_std: Array, weight: Array, bias: Array
 ) -> Array:
     """See `reference.batch_norm_normalize`."""
-    out = np.empty(x.shape, x.dtype)
-    share_out(
-        _normalize, len(x), _planes(out), _planes(x), mean, weight * inverse_std, bias
-    )
+    out = empty_images(x.shape, x.dtype)
+    vectors = repeated(mean, weight * inverse_std, bias)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    share_out(_normalize, count, flat(out), flat(x), *vectors, length)
     return out
 
 
@@ -49,17 +67,13 @@ def batch_norm_grad_sums(
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
     C = x.shape[1]
-    total, total_x_hat = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    share_out(
-        _grad_sums,
-        C,
-        total,
-        total_x_hat,
-        _planes(grad_output),
-        _planes(x),
-        mean,
-        inverse_std,
-    )
+    (means,) = repeated(mean)
+    length, count = pieces(x.size, len(means), RUNS)
+    sums, products = np.empty((2, count, C), np.float64)
+    images = flat(grad_output), flat(x)
+    share_out(_grad_sums, count, sums, products, *images, means, length)
+    total, total_x_hat = np.empty((2, C), x.dtype)
+    totals(total, total_x_hat, sums, products, inverse_std)
     return total, total_x_hat
 
 
@@ -73,93 +87,148 @@ def batch_norm_grad_input(
     mean_grad_x_hat: Array,
 ) -> Array:
     """See `reference.batch_norm_grad_input`."""
-    grad_input = np.empty(x.shape, x.dtype)
-    share_out(
-        _grad_input,
-        len(x),
-        _planes(grad_input),
-        _planes(grad_output),
-        _planes(x),
-        mean,
-        inverse_std * mean_grad_x_hat,
-        scale,
-        mean_grad,
-    )
+    grad_input = empty_images(x.shape, x.dtype)
+    vectors = repeated(mean, inverse_std * mean_grad_x_hat, scale, mean_grad)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    images = flat(grad_input), flat(grad_output), flat(x)
+    share_out(_grad_input, count, *images, *vectors, length)
     return grad_input
 
 
 @kernel
-def _statistics(mean, variance, x, first, last):
-    # One pass: sums of x - k and of its square, for some pixel k of the channel. It
-    # is never so far from the mean that digits are lost: its own distance is one of
-    # the squares that the variance is made of.
-    N, _, P = x.shape
-    whole = P // _LANES * _LANES
-    sums, squares = np.empty(_LANES, np.float64), np.empty(_LANES, np.float64)
-    for c in range(first, last):
-        sums[:] = 0
-        squares[:] = 0
-        k = np.float64(x[0, c, 0])
-        for n in range(N):
-            row = x[n, c]
-            for i in range(0, whole, _LANES):
-                part = row[i : i + _LANES]
-                for lane in range(_LANES):
-                    d = part[lane] - k
-                    sums[lane] += d
-                    squares[lane] += d * d
-            for i in range(whole, P):
-                d = row[i] - k
-                sums[0] += d
-                squares[0] += d * d
-        shift = sums.sum() / (N * P)
-        mean[c] = k + shift
-        variance[c] = max(squares.sum() / (N * P) - shift * shift, 0.0)
+def _statistics(sums, squares, x, pivot, length, first, last):
+    run = len(pivot)
+    run_sums, run_squares = np.empty(run, np.float64), np.empty(run, np.float64)
+    for p in range(first, last):
+        run_sums[:] = 0
+        run_squares[:] = 0
+        piece = x[p * length : (p + 1) * length]
+        fours = len(piece) // (4 * run) * (4 * run)
+        for i in range(0, fours, 4 * run):
+            four = piece[i : i + 4 * run].reshape(4, run)
+            _add_four_squares(run_sums, run_squares, four, pivot)
+        for i in range(fours, len(piece), run):
+            _add_squares(run_sums, run_squares, piece[i : i + run], pivot)
+        fold(sums[p], run_sums)
+        fold(squares[p], run_squares)
 
 
 @kernel
-def _normalize(out, x, mean, scale, bias, first, last):
-    _, C, P = x.shape
-    for n in range(first, last):
+def _add_squares(sums, squares, row, pivot):
+    for i in range(len(row)):
+        d = row[i] - pivot[i]
+        sums[i] += d
+        squares[i] += d * d
+
+
+@kernel
+def _add_four_squares(sums, squares, rows, pivot):
+    # Four at a time, so that the sums go to memory and back a quarter as often.
+    x, y, z, w = rows[0], rows[1], rows[2], rows[3]
+    for i in range(len(pivot)):
+        a, b, c, d = x[i] - pivot[i], y[i] - pivot[i], z[i] - pivot[i], w[i] - pivot[i]
+        sums[i] += (a + b) + (c + d)
+        squares[i] += (a * a + b * b) + (c * c + d * d)
+
+
+@kernel
+def fold(out, run):
+    """Add up what a run of pixels holds for each channel."""
+    C = len(out)
+    out[:] = 0
+    for begin in range(0, len(run), C):
+        pixel = run[begin : begin + C]
         for c in range(C):
-            m, s, b = mean[c], scale[c], bias[c]
-            row, target = x[n, c], out[n, c]
-            for i in range(P):
-                target[i] = (row[i] - m) * s + b
+            out[c] += pixel[c]
 
 
 @kernel
-def _grad_sums(total, total_x_hat, grad_output, x, mean, inverse_std, first, last):
-    N, _, P = x.shape
-    whole = P // _LANES * _LANES
-    sums, products = np.empty(_LANES, np.float64), np.empty(_LANES, np.float64)
-    for c in range(first, last):
-        sums[:] = 0
-        products[:] = 0
-        m = mean[c]
-        for n in range(N):
-            row, grad = x[n, c], grad_output[n, c]
-            for i in range(0, whole, _LANES):
-                part, grad_part = row[i : i + _LANES], grad[i : i + _LANES]
-                for lane in range(_LANES):
-                    g = np.float64(grad_part[lane])
-                    sums[lane] += g
-                    products[lane] += g * (part[lane] - m)
-            for i in range(whole, P):
-                g = np.float64(grad[i])
-                sums[0] += g
-                products[0] += g * (row[i] - m)
-        total[c] = sums.sum()
-        total_x_hat[c] = products.sum() * inverse_std[c]
+def _mean_and_variance(mean, variance, sums, squares, k, m):
+    for c in range(len(k)):
+        shift, square = 0.0, 0.0
+        for p in range(len(sums)):
+            shift += sums[p, c] / m
+            square += squares[p, c] / m
+        mean[c] = k[c] + shift
+        spread = square - shift * shift
+        variance[c] = 0.0 if spread < 0 else spread  # NaN stays NaN
 
 
 @kernel
-def _grad_input(grad_input, grad_output, x, mean, slope, scale, mean_grad, first, last):
+def _normalize(out, x, mean, scale, bias, length, first, last):
+    run = len(mean)
+    out, x = out[first * length : last * length], x[first * length : last * length]
+    for begin in range(0, len(x), run):
+        row, target = x[begin : begin + run], out[begin : begin + run]
+        for i in range(len(row)):
+            target[i] = (row[i] - mean[i]) * scale[i] + bias[i]
+
+
+@kernel
+def _grad_sums(sums, products, grad_output, x, mean, length, first, last):
+    run = len(mean)
+    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
+    for p in range(first, last):
+        run_sums[:] = 0
+        run_products[:] = 0
+        grad_piece = grad_output[p * length : (p + 1) * length]
+        piece = x[p * length : (p + 1) * length]
+        twos = len(piece) // (2 * run) * (2 * run)
+        for i in range(0, twos, 2 * run):
+            grad_two = grad_piece[i : i + 2 * run].reshape(2, run)
+            two = piece[i : i + 2 * run].reshape(2, run)
+            add_two_products(run_sums, run_products, grad_two, two, mean)
+        for i in range(twos, len(piece), run):
+            grad, row = grad_piece[i : i + run], piece[i : i + run]
+            add_products(run_sums, run_products, grad, row, mean)
+        fold(sums[p], run_sums)
+        fold(products[p], run_products)
+
+
+@kernel
+def add_products(sums, products, grad, row, mean):
+    """Add a run of the gradient, and of its products with x - mean."""
+    for i in range(len(row)):
+        g = np.float64(grad[i])
+        sums[i] += g
+        products[i] += g * (row[i] - mean[i])
+
+
+@kernel
+def add_two_products(sums, products, grads, rows, mean):
+    """Add two runs at once, so that the sums go to memory half as often."""
+    grad, other_grad = grads[0], grads[1]
+    row, other_row = rows[0], rows[1]
+    for i in range(len(mean)):
+        g, h = np.float64(grad[i]), np.float64(other_grad[i])
+        sums[i] += g + h
+        products[i] += g * (row[i] - mean[i]) + h * (other_row[i] - mean[i])
+
+
+@kernel
+def totals(total, total_x_hat, sums, products, inverse_std):
+    """Add up the sums of all pieces, which are rows."""
+    for c in range(len(total)):
+        g, gx = 0.0, 0.0
+        for p in range(len(sums)):
+            g += sums[p, c]
+            gx += products[p, c]
+        total[c] = g
+        total_x_hat[c] = gx * inverse_std[c]
+
+
+@kernel
+def _grad_input(
+    grad_input, grad_output, x, mean, slope, scale, mean_grad, length, first, last
+):
     # slope = inverse_std * mean_grad_x_hat, so that x_hat is not computed apart.
-    _, C, P = x.shape
-    for n in range(first, last):
-        for c in range(C):
-            m, k, s, g = mean[c], slope[c], scale[c], mean_grad[c]
-            row, grad, target = x[n, c], grad_output[n, c], grad_input[n, c]
-            for i in range(P):
-                target[i] = (grad[i] - g - (row[i] - m) * k) * s
+    run = len(mean)
+    grad_input = grad_input[first * length : last * length]
+    grad_output = grad_output[first * length : last * length]
+    x = x[first * length : last * length]
+    for begin in range(0, len(x), run):
+        row, grad = x[begin : begin + run], grad_output[begin : begin + run]
+        target = grad_input[begin : begin + run]
+        for i in range(len(row)):
+            along_x_hat = (row[i] - mean[i]) * slope[i]
+            target[i] = (grad[i] - mean_grad[i] - along_x_hat) * scale[i]

@@ -7,7 +7,7 @@ model for inference marks its weights read-only: those are put in order once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,29 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-_kept: dict[tuple[int, str], tuple[weakref.ref[Array], Array]] = {}
+_kept: dict[
+    tuple[int, tuple[int, ...], Hashable], tuple[weakref.ref[Array], Array]
+] = {}
 
 
-def prepared(weight: Array, order: str, make: Callable[[], Array]) -> Array:
+def prepared(weight: Array, order: Hashable, make: Callable[[], Array]) -> Array:
     """Return ``make()``, or what it gave before for the same read-only weight.
 
-    Only for an array that owns its data: a read-only view of another one may change.
+    Only if nobody can change it: neither the array nor, if it is a reshaped view of
+    another one, that other one.
     """
-    if weight.flags.writeable or weight.base is not None:
+    owner = weight if weight.base is None else weight.base
+    if (
+        not isinstance(owner, np.ndarray)
+        or owner.flags.writeable
+        or not owner.flags.owndata
+        or owner.size != weight.size
+    ):
         return make()
-    key = (id(weight), order)
+    key = (id(owner), weight.shape, order)
     kept = _kept.get(key)
-    if kept is not None and kept[0]() is weight:
+    if kept is not None and kept[0]() is owner:
         return kept[1]
     result = make()
-    _kept[key] = (weakref.ref(weight, lambda _: _kept.pop(key, None)), result)
+    _kept[key] = (weakref.ref(owner, lambda _: _kept.pop(key, None)), result)
     return result

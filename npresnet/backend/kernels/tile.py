@@ -1,13 +1,21 @@
 """The two register tiles that everything heavy is made of.
 
-A core multiplies and adds two vectors per instruction, but only if both the sums
-and the factors are in registers. Each tile is first an ordinary Python function,
-which says what it computes; the compiled version replaces it.
+A core multiplies and adds two vectors per instruction, but only if sums and factors
+are in registers. A tile is a small matrix of sums that stays there: some numbers
+(rows) times one or two vectors of neighbouring channels. At every step each number is
+spread over a vector and multiplied with the step's vectors of channels: 16 loads for
+28 vectors of products and sums, and every number may come from anywhere in memory.
+
+The product tile is what convolutions and products of matrices are made of: rows are
+pixels. The sum tile is for gradients by weights: rows are weights, steps are pixels,
+and it adds to what is there. Each is first an ordinary Python function, which says what
+it computes; the compiled version replaces it.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,281 +29,277 @@ from npresnet.backend.kernels.vectors import (
     Values,
     number,
     pointer,
-    vector_bits,
     vector_lanes,
+    vector_registers,
 )
 
 
 class TileShape(NamedTuple):
-    """Sizes of the tiles, in elements; they follow the host's vector registers."""
+    """Sizes of the tiles; they follow the host's vector registers."""
 
     lanes: int  # elements of one vector register
-    run: int  # half a register: what is read or written in one piece
-    channels: int  # product tile: output channels, one row of sums each
-    runs: int  # product tile: runs of places in a row of sums
-    dot_channels: int  # dot tile: rows of the gradient
-    dot_rows: int  # dot tile: rows of the column matrix
+    places: int  # rows of a product tile
+    rows: int  # rows of `wide_sum`; `narrow_sum` has twice as many
+
+
+# With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Sum
+# tiles cannot overlap, so their size is a power of two.
+PLACES, ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
 
 
 @functools.cache
 def tile_shape(dtype: np.dtype[Any]) -> TileShape:
-    """Choose sums to fill the registers: 32 with AVX-512 and on Arm, else 16."""
-    lanes = vector_lanes(dtype)
-    if vector_bits() == 512:
-        return TileShape(lanes, lanes // 2, 8, 4, 4, 5)
-    return TileShape(lanes, lanes // 2, 4, 4, 3, 4)
+    """Return the sizes of the tiles for an element type."""
+    return TileShape(vector_lanes(dtype), PLACES, ROWS)
 
 
-def product_tile(
-    out,
-    out_start,
-    out_step,
-    channels,
-    writes,
-    weight,
-    weight_start,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-):
-    """Set a tile of out to weights times rows, one row of `rows` per offset.
+def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
+    """Make a tile that multiplies rows of `a` with a matrix `b`.
 
-    ``out[m, run] = sum_r weight[r, m] * rows[r, run]`` for a few runs of places,
-    from number `first` on: run q is read at ``rows_start + reads[q] + offsets[r]`` of
-    `rows`, so rows may overlap, which is how a convolution reads its columns without
-    writing them down, and written at ``writes[q]`` of channel m of `out`. Only the
-    first `channels` channels are written.
+    Called as ``tile(out, out_start, writes, a, a_start, reads, first, segments, length,
+    b, b_start, bias, bias_start, addend, adds, floor)`` with flat arrays; for `places`
+    numbers p from `first` on, and for the lanes of some vectors::
+
+        out[out_start + writes[p] + lanes] = bias[bias_start + lanes]
+            + sum over segments s and l < length of
+              a[a_start + reads[p] + segments[s] + l] * b[b_start + row*width + lanes]
+
+    where row = s*length + l, and width is the number of lanes; plus what lies in
+    `addend` at the same place if `adds` is true, and no less than `floor`.
     """
-    shape = tile_shape(out.dtype)
-    for q in range(first, first + shape.runs):
-        for m in range(channels):
-            total = np.zeros(shape.run, out.dtype)
-            for r, offset in enumerate(offsets):
-                begin = rows_start + reads[q] + offset
-                factor = weight[weight_start + r * shape.channels + m]
-                total += factor * rows[begin : begin + shape.run]
-            begin = out_start + m * out_step + writes[q]
-            out[begin : begin + shape.run] = total
 
-
-def dot_tile(
-    out,
-    out_start,
-    out_step,
-    grad,
-    grad_start,
-    grad_step,
-    grad_reads,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-    runs,
-):
-    """Add a tile of dot products, each over the places of `runs` runs, to out.
-
-    ``out[m, r] += sum_q grad[m, q] * rows[r, q]``, where run q of the gradient
-    begins at ``grad_reads[q]`` and run q of row r at ``rows_start + reads[q] +
-    offsets[first + r]``. Runs come in pairs that are neighbours in the gradient.
-    """
-    shape = tile_shape(out.dtype)
-    for m in range(shape.dot_channels):
-        for r in range(shape.dot_rows):
-            lanes = np.zeros(shape.lanes, out.dtype)
-            for q in range(0, runs, 2):
-                begin = grad_start + m * grad_step + grad_reads[q]
-                for half in (0, 1):
-                    x = rows_start + reads[q + half] + offsets[first + r]
-                    g = begin + half * shape.run
-                    product = grad[g : g + shape.run] * rows[x : x + shape.run]
-                    lanes[half * shape.run : (half + 1) * shape.run] += product
-            out[out_start + m * out_step + r] += lanes.sum()
-
-
-# ------------------------------------------------------------ compiled versions
-
-
-def _shape_of(array: Any) -> TileShape:
-    return tile_shape(np.dtype(array.dtype.name))
-
-
-@intrinsic
-def _product_tile(
-    typing,
-    out,
-    out_start,
-    out_step,
-    channels,
-    writes,
-    weight,
-    weight_start,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-):
-    arguments = (
+    def tile(
         out,
-        types.intp,
-        types.intp,
-        types.intp,
+        out_start,
         writes,
-        weight,
-        types.intp,
-        rows,
-        types.intp,
+        a,
+        a_start,
         reads,
-        offsets,
-        types.intp,
-    )
+        first,
+        segments,
+        length,
+        b,
+        b_start,
+        bias,
+        bias_start,
+        addend,
+        adds,
+        floor,
+    ):
+        width = vectors * vector_lanes(out.dtype)
+        rows = b[b_start : b_start + len(segments) * length * width]
+        for p in range(first, first + places):
+            begin = a_start + reads[p]
+            pieces = [a[begin + s : begin + s + length] for s in segments]
+            total = np.concatenate(pieces) @ rows.reshape(-1, width)
+            total += bias[bias_start : bias_start + width]
+            begin = out_start + writes[p]
+            if adds:
+                total += addend[begin : begin + width]
+            total[total <= floor] = floor
+            out[begin : begin + width] = total
 
-    def generate(
-        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
-    ) -> Any:
-        out_p, writes_p, weight_p, rows_p, reads_p, offsets_p = (
-            pointer(context, builder, signature.args[i], args[i])
-            for i in (0, 4, 5, 7, 9, 10)
-        )
-        _, out_start, out_step, channels, _, _, weight_start, _, rows_start = args[:9]
-        first = args[11]
-        emit = Emitter(context, builder, signature.args[0])
-        shape = _shape_of(signature.args[0])
-        vectors = shape.runs // 2
-        weights = emit.at(weight_p, weight_start)
-        rows_p = emit.at(rows_p, rows_start)
-        runs = [builder.add(first, number(q)) for q in range(shape.runs)]
-        places = [emit.at(rows_p, builder.load(emit.at(reads_p, q))) for q in runs]
-
-        def step(r: ir.Value, sums: Values) -> Values:
-            offset = builder.load(emit.at(offsets_p, r))
-            row = [emit.at(place, offset) for place in places]
-            x = [emit.load_halves(row[2 * v], row[2 * v + 1]) for v in range(vectors)]
-            factors = emit.at(weights, r, number(shape.channels))
-            new = []
-            for m in range(shape.channels):
-                factor = emit.spread(emit.at(factors, number(m)))
-                for v in range(vectors):
-                    new.append(emit.multiply_add(factor, x[v], sums[m * vectors + v]))
-            return new
-
-        array = context.make_array(signature.args[10])(context, builder, args[10])
-        depth = builder.extract_value(array.shape, 0)
-        sums = emit.accumulate(depth, shape.channels * vectors, step)
-        targets = [builder.load(emit.at(writes_p, q)) for q in runs]
-        begin = emit.at(out_p, out_start)
-        for m in range(shape.channels):
-            with builder.if_then(builder.icmp_signed(">", channels, number(m))):
-                channel = emit.at(begin, out_step, number(m))
-                for q, target in enumerate(targets):
-                    value = sums[m * vectors + q // 2]
-                    emit.store_half(value, q % 2, emit.at(channel, target))
-        return context.get_dummy_value()
-
-    return types.void(*arguments), generate
-
-
-@intrinsic
-def _dot_tile(
-    typing,
-    out,
-    out_start,
-    out_step,
-    grad,
-    grad_start,
-    grad_step,
-    grad_reads,
-    rows,
-    rows_start,
-    reads,
-    offsets,
-    first,
-    runs,
-):
-    arguments = (
+    @intrinsic
+    def in_registers(
+        typing,
         out,
-        types.intp,
-        types.intp,
-        grad,
-        types.intp,
-        types.intp,
-        grad_reads,
-        rows,
-        types.intp,
+        out_start,
+        writes,
+        a,
+        a_start,
         reads,
-        offsets,
-        types.intp,
-        types.intp,
-    )
+        first,
+        segments,
+        length,
+        b,
+        b_start,
+        bias,
+        bias_start,
+        addend,
+        adds,
+        floor,
+    ):
+        whole = types.intp
+        arguments = [out, whole, writes, a, whole, reads, whole, segments, whole]
+        arguments += [b, whole, bias, whole, addend, types.boolean, out.dtype]
 
-    def generate(
-        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
-    ) -> Any:
-        out_p, grad_p, grad_reads_p, rows_p, reads_p, offsets_p = (
-            pointer(context, builder, signature.args[i], args[i])
-            for i in (0, 3, 6, 7, 9, 10)
-        )
-        _, out_start, out_step, _, grad_start, grad_step, *_, first, runs = args
-        rows_start = args[8]
-        emit = Emitter(context, builder, signature.args[0])
-        shape = _shape_of(signature.args[0])
-        channels, row_count = shape.dot_channels, shape.dot_rows
-        grad_rows = [
-            emit.at(emit.at(grad_p, grad_start), grad_step, number(m))
-            for m in range(channels)
-        ]
-        row_starts = [
-            emit.at(
-                rows_p,
-                builder.add(
-                    rows_start,
-                    builder.load(emit.at(offsets_p, builder.add(first, number(r)))),
-                ),
+        def generate(
+            context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+        ) -> Any:
+            emit = Emitter(context, builder, signature.args[0])
+            out_p, writes_p, a_p, reads_p, segments_p, b_p, bias_p, addend_p = (
+                pointer(context, builder, signature.args[i], args[i])
+                for i in (0, 2, 3, 5, 7, 9, 11, 13)
             )
-            for r in range(row_count)
-        ]
+            out_p, a_p = emit.at(out_p, args[1]), emit.at(a_p, args[4])
+            addend_p = emit.at(addend_p, args[1])
+            numbers = [builder.add(args[6], number(p)) for p in range(places)]
+            reads = [emit.at(a_p, builder.load(emit.at(reads_p, p))) for p in numbers]
+            writes = [builder.load(emit.at(writes_p, p)) for p in numbers]
 
-        def step(i: ir.Value, sums: Values) -> Values:
-            q = builder.mul(i, number(2))
-            place = builder.load(emit.at(grad_reads_p, q))
-            low = builder.load(emit.at(reads_p, q))
-            high = builder.load(emit.at(reads_p, builder.add(q, number(1))))
-            g = [emit.load(emit.at(row, place)) for row in grad_rows]
-            new = list(sums)
-            for r, row in enumerate(row_starts):
-                x = emit.load_halves(emit.at(row, low), emit.at(row, high))
-                for m in range(channels):
-                    n = m * row_count + r
-                    new[n] = emit.multiply_add(g[m], x, sums[n])
-            return new
+            def segment(s: ir.Value, state: Values) -> Values:
+                offset = builder.load(emit.at(segments_p, s))
+                starts = [emit.at(read, offset) for read in reads]
 
-        pairs = builder.sdiv(runs, number(2))
-        sums = emit.accumulate(pairs, channels * row_count, step)
-        for m in range(channels):
-            begin = emit.at(emit.at(out_p, out_start), out_step, number(m))
-            for r in range(row_count):
-                place = emit.at(begin, number(r))
-                total = emit.sum_lanes(sums[m * row_count + r])
-                builder.store(builder.fadd(builder.load(place), total), place)
-        return context.get_dummy_value()
+                def element(i: ir.Value, state: Values) -> Values:
+                    row, *sums = state
+                    values = [emit.at(start, i) for start in starts]
+                    sums = emit.add_products(values, emit.load_row(row, vectors), sums)
+                    return [emit.at(row, number(vectors * emit.lanes)), *sums]
 
-    return types.void(*arguments), generate
+                return emit.loop("element", args[8], element, state)
+
+            array = context.make_array(signature.args[7])(context, builder, args[7])
+            count = builder.extract_value(array.shape, 0)
+            zeros = [emit.constant(0)] * (places * vectors)
+            start = emit.at(b_p, args[10])
+            sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
+            bias = emit.load_row(emit.at(bias_p, args[12]), vectors)
+            sums = [builder.fadd(s, bias[i % vectors]) for i, s in enumerate(sums)]
+
+            def added() -> Values:
+                return [
+                    builder.fadd(value, other)
+                    for p, write in enumerate(writes)
+                    for value, other in zip(
+                        sums[p * vectors : (p + 1) * vectors],
+                        emit.load_row(emit.at(addend_p, write), vectors),
+                        strict=True,
+                    )
+                ]
+
+            sums = emit.either(args[14], added, sums)
+            floor = emit.spread_value(args[15])
+            for p, write in enumerate(writes):
+                row = sums[p * vectors : (p + 1) * vectors]
+                row = [emit.no_less(value, floor) for value in row]
+                emit.store_row(row, emit.at(out_p, write))
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    @overload(tile, strict=False)
+    def compiled(*arguments):
+        def implementation(*arguments):
+            in_registers(*arguments)
+
+        return implementation
+
+    return tile
 
 
-@overload(product_tile, strict=False)
-def _compiled_product_tile(*arguments):
-    def implementation(*arguments):
-        _product_tile(*arguments)
+def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
+    """Make a tile that adds products of columns of `a` with rows of `b` up.
 
-    return implementation
+    Called as ``tile(out, out_start, out_step, adds, a, a_start, segments, length,
+    a_step, b, b_start, b_step)`` with flat arrays; for r < `rows`, and for the lanes of
+    some vectors::
+
+        out[out_start + r*out_step + lanes] = sum over segments s and l < length of
+            a[a_start + segments[s] + l*a_step + r] * b[b_start + row*b_step + lanes]
+
+    where row = s*length + l, or adds that if `adds` is true.
+    """
+
+    def tile(
+        out,
+        out_start,
+        out_step,
+        adds,
+        a,
+        a_start,
+        segments,
+        length,
+        a_step,
+        b,
+        b_start,
+        b_step,
+    ):
+        width = vectors * vector_lanes(out.dtype)
+        total = np.zeros((rows, width), out.dtype)
+        row = b_start
+        for segment in segments:
+            for place in range(length):
+                begin = a_start + segment + place * a_step
+                total += np.outer(a[begin : begin + rows], b[row : row + width])
+                row += b_step
+        for r in range(rows):
+            begin = out_start + r * out_step
+            before = out[begin : begin + width] if adds else 0
+            out[begin : begin + width] = before + total[r]
+
+    @intrinsic
+    def in_registers(
+        typing,
+        out,
+        out_start,
+        out_step,
+        adds,
+        a,
+        a_start,
+        segments,
+        length,
+        a_step,
+        b,
+        b_start,
+        b_step,
+    ):
+        whole = types.intp
+        arguments = [out, whole, whole, types.boolean, a, whole, segments, whole, whole]
+        arguments += [b, whole, whole]
+
+        def generate(
+            context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+        ) -> Any:
+            emit = Emitter(context, builder, signature.args[0])
+            out_p, a_p, segments_p, b_p = (
+                pointer(context, builder, signature.args[i], args[i])
+                for i in (0, 4, 6, 9)
+            )
+            out_p, a_p, b_p = (
+                emit.at(out_p, args[1]),
+                emit.at(a_p, args[5]),
+                emit.at(b_p, args[10]),
+            )
+            a_step, b_step = args[8], args[11]
+
+            def segment(s: ir.Value, state: Values) -> Values:
+                offset = builder.load(emit.at(segments_p, s))
+
+                def element(_: ir.Value, state: Values) -> Values:
+                    place, row, *sums = state
+                    values = [emit.at(place, number(r)) for r in range(rows)]
+                    sums = emit.add_products(values, emit.load_row(row, vectors), sums)
+                    return [emit.at(place, a_step), emit.at(row, b_step), *sums]
+
+                state = [emit.at(a_p, offset), *state]
+                return emit.loop("element", args[7], element, state)[1:]
+
+            array = context.make_array(signature.args[6])(context, builder, args[6])
+            count = builder.extract_value(array.shape, 0)
+            zeros = [emit.constant(0)] * (rows * vectors)
+            sums = emit.loop("segment", count, segment, [b_p, *zeros])[1:]
+            for r in range(rows):
+                target = emit.at(out_p, args[2], number(r))
+                for v, before in enumerate(emit.load_row(target, vectors)):
+                    start = builder.select(args[3], before, emit.constant(0))
+                    new = builder.fadd(start, sums[r * vectors + v])
+                    emit.store(new, emit.at(target, number(v * emit.lanes)))
+            return context.get_dummy_value()
+
+        return types.void(*arguments), generate
+
+    @overload(tile, strict=False)
+    def compiled(*arguments):
+        def implementation(*arguments):
+            in_registers(*arguments)
+
+        return implementation
+
+    return tile
 
 
-@overload(dot_tile, strict=False)
-def _compiled_dot_tile(*arguments):
-    def implementation(*arguments):
-        _dot_tile(*arguments)
-
-    return implementation
+wide_tile = make_product_tile(PLACES, 2)
+narrow_tile = make_product_tile(PLACES, 1)
+wide_sum = make_sum_tile(ROWS, 2)
+narrow_sum = make_sum_tile(2 * ROWS, 1)

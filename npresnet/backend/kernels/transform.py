@@ -1,4 +1,4 @@
-"""Multiplication of six rows, or four, with a small matrix of constants."""
+"""Multiplication of small matrices of vectors with constants from both sides."""
 
 from __future__ import annotations
 
@@ -16,56 +16,66 @@ from npresnet.backend.kernels.vectors import Emitter, number, pointer, vector_la
 Matrix = tuple[tuple[float, ...], ...]
 
 
-def constant_product(matrix: Matrix) -> Callable[..., None]:
-    """Make a function that multiplies `matrix` with rows of numbers.
+def two_sided_product(matrix: Matrix) -> Callable[..., None]:
+    """Make a function that computes M x M^T, for many square matrices x at a time.
 
-    Its arguments are ``(rows, start, step, out, out_start, out_step, count)``: row j
-    begins at ``start + j*step`` of the flat array `rows`, row i of the product at
-    ``out_start + i*out_step`` of `out`, and `count`, the length of all rows, is a
-    multiple of the vector's lanes.
+    Its arguments are ``(x, start, row_step, column_step, out, out_start, out_row_step,
+    out_column_step, count)``: element (i, j) of all `count` matrices lies at
+    ``start + i*row_step + j*column_step`` of the flat array `x`, one matrix behind the
+    other, and likewise in `out`. `count` is a multiple of the vector's lanes.
     """
+    size = range(len(matrix[0]))
 
-    def product(rows, start, step, out, out_start, out_step, count):
-        columns = [
-            rows[start + j * step : start + j * step + count]
-            for j in range(len(matrix[0]))
-        ]
-        products = np.array(matrix, rows.dtype) @ np.array(columns)
-        for i, row in enumerate(products):
-            begin = out_start + i * out_step
-            out[begin : begin + count] = row
+    def product(x, start, row_step, column_step, out, begin, out_row, out_column, n):
+        places = start + np.arange(len(size))[:, None] * row_step
+        places = places + np.arange(len(size)) * column_step
+        m = np.array(matrix, x.dtype)
+        result = np.einsum("ia,abn,jb->ijn", m, x[places[..., None] + np.arange(n)], m)
+        for i, row in enumerate(result):
+            for j, values in enumerate(row):
+                place = begin + i * out_row + j * out_column
+                out[place : place + n] = values
 
     @intrinsic
-    def one_vector(typing, rows, start, step, out, out_start, out_step):
-        arguments = (rows, *[types.intp] * 2, out, *[types.intp] * 2)
+    def one_vector(typing, x, start, row_step, column_step, out, begin, row, column):
+        whole = types.intp
+        arguments = (x, whole, whole, whole, out, whole, whole, whole)
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
         ) -> Any:
             emit = Emitter(context, builder, signature.args[0])
-            rows_p, out_p = (
-                pointer(context, builder, signature.args[i], args[i]) for i in (0, 3)
+            x_p, out_p = (
+                pointer(context, builder, signature.args[i], args[i]) for i in (0, 4)
             )
-            _, start, step, _, out_start, out_step = args
-            source, target = emit.at(rows_p, start), emit.at(out_p, out_start)
-            columns = [
-                emit.load(emit.at(source, step, number(j)))
-                for j in range(len(matrix[0]))
-            ]
-            for i, factors in enumerate(matrix):
-                total = emit.weighted_sum(factors, columns)
-                emit.store(total, emit.at(target, out_step, number(i)))
+            source, target = emit.at(x_p, args[1]), emit.at(out_p, args[5])
+            half = []  # columns of M x
+            for b in size:
+                first = emit.at(source, args[3], number(b))
+                column = [emit.load(emit.at(first, args[2], number(a))) for a in size]
+                half.append([emit.weighted_sum(row, column) for row in matrix])
+            for i in range(len(matrix)):
+                row = [column[i] for column in half]
+                first = emit.at(target, args[6], number(i))
+                for j, factors in enumerate(matrix):
+                    value = emit.weighted_sum(factors, row)
+                    emit.store(value, emit.at(first, args[7], number(j)))
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
 
     @overload(product)
-    def compiled(rows, start, step, out, out_start, out_step, count):
-        lanes = vector_lanes(np.dtype(rows.dtype.name))
+    def compiled(x, start, row_step, column_step, out, begin, out_row, out_column, n):
+        lanes = vector_lanes(np.dtype(x.dtype.name))
 
-        def implementation(rows, start, step, out, out_start, out_step, count):
-            for t in range(0, count, lanes):
-                one_vector(rows, start + t, step, out, out_start + t, out_step)
+        def implementation(
+            x, start, row_step, column_step, out, begin, out_row, out_column, n
+        ):
+            for i in range(0, n, lanes):
+                place, target = start + i, begin + i
+                one_vector(
+                    x, place, row_step, column_step, out, target, out_row, out_column
+                )
 
         return implementation
 

@@ -8,7 +8,8 @@ therefore written with vector types, through the few words below.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import platform
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -20,6 +21,7 @@ from numba.core import cgutils
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
 Values = list[ir.Value]
+_ARM = ("aarch64", "arm64", "ARM64")
 
 
 @functools.cache
@@ -39,6 +41,11 @@ def vector_lanes(dtype: np.dtype[Any]) -> int:
     return vector_bits() // (8 * dtype.itemsize)
 
 
+def vector_registers() -> int:
+    """Count the host's vector registers."""
+    return 32 if vector_bits() == 512 or platform.machine() in _ARM else 16
+
+
 class Emitter:
     """Writes vector instructions for one element type."""
 
@@ -47,7 +54,6 @@ class Emitter:
         self.lanes = vector_lanes(np.dtype(array.dtype.name))
         self.element = context.get_data_type(array.dtype)
         self.vector = ir.VectorType(self.element, self.lanes)
-        self.half = ir.VectorType(self.element, self.lanes // 2)
         self.align = array.dtype.bitwidth // 8
         name = f"llvm.fmuladd.v{self.lanes}f{array.dtype.bitwidth}"
         self._fmuladd = cgutils.get_or_insert_function(
@@ -64,24 +70,6 @@ class Emitter:
         vectors = self.builder.bitcast(pointer, self.vector.as_pointer())
         return self.builder.load(vectors, align=self.align)
 
-    def load_halves(self, low: ir.Value, high: ir.Value) -> ir.Value:
-        """Load two runs that need not be neighbours into one vector."""
-        runs = [
-            self.builder.load(
-                self.builder.bitcast(pointer, self.half.as_pointer()), align=self.align
-            )
-            for pointer in (low, high)
-        ]
-        return self.builder.shuffle_vector(*runs, self._indices(0, self.lanes))
-
-    def store_half(self, value: ir.Value, half: int, pointer: ir.Value) -> None:
-        """Store one run of a vector."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        indices = self._indices(half * self.lanes // 2, self.lanes // 2)
-        run = self.builder.shuffle_vector(value, undefined, indices)
-        place = self.builder.bitcast(pointer, self.half.as_pointer())
-        self.builder.store(run, place, align=self.align)
-
     def _no_unrolling(self) -> ir.MDValue:
         """Make the property of a loop that LLVM must not unroll it."""
         module = self.builder.module
@@ -92,18 +80,41 @@ class Emitter:
         loop.operands = (loop, disable)  # such a node begins with itself
         return loop
 
-    def _indices(self, first: int, count: int) -> ir.Constant:
-        vector = ir.VectorType(I32, count)
-        return ir.Constant(vector, list(range(first, first + count)))
-
     def spread(self, pointer: ir.Value) -> ir.Value:
         """Load one element into every lane."""
+        return self.spread_value(self.builder.load(pointer))
+
+    def spread_value(self, value: ir.Value) -> ir.Value:
+        """Put a number into every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            undefined, self.builder.load(pointer), ir.Constant(I32, 0)
-        )
+        one = self.builder.insert_element(undefined, value, ir.Constant(I32, 0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), None)
         return self.builder.shuffle_vector(one, undefined, zeros)
+
+    def no_less(self, value: ir.Value, floor: ir.Value) -> ir.Value:
+        """Replace what is at most `floor` by it; what is not a number stays."""
+        low = self.builder.fcmp_ordered("<=", value, floor)
+        return self.builder.select(low, floor, value)
+
+    def either(
+        self, condition: ir.Value, body: Callable[[], Values], otherwise: Values
+    ) -> Values:
+        """Compute `body` if a condition holds."""
+        builder = self.builder
+        before = builder.block
+        then, after = (builder.append_basic_block(name) for name in ("then", "after"))
+        builder.cbranch(condition, then, after)
+        builder.position_at_end(then)
+        computed = body()
+        builder.branch(after)
+        builder.position_at_end(after)
+        values = []
+        for one, other in zip(computed, otherwise, strict=True):
+            value = builder.phi(one.type)
+            value.add_incoming(one, then)
+            value.add_incoming(other, before)
+            values.append(value)
+        return values
 
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         """Store a whole vector."""
@@ -135,42 +146,50 @@ class Emitter:
         """Compute a * b + c, rounded once where the host can."""
         return self.builder.call(self._fmuladd, [a, b, c])
 
-    def sum_lanes(self, value: ir.Value) -> ir.Value:
-        """Add the lanes up by halves, always in the same order."""
-        lanes = self.lanes
-        while lanes > 1:
-            lanes //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            low, high = self._indices(0, lanes), self._indices(lanes, lanes)
-            value = self.builder.fadd(
-                self.builder.shuffle_vector(value, undefined, low),
-                self.builder.shuffle_vector(value, undefined, high),
-            )
-        return self.builder.extract_element(value, ir.Constant(I32, 0))
+    def load_row(self, pointer: ir.Value, vectors: int) -> Values:
+        """Load some vectors that follow each other."""
+        return [
+            self.load(self.at(pointer, number(v * self.lanes))) for v in range(vectors)
+        ]
 
-    def accumulate(self, count: ir.Value, sums: int, body: Any) -> Values:
-        """Loop `count` times, with `sums` vectors that never leave the registers.
+    def store_row(self, values: Values, pointer: ir.Value) -> None:
+        """Store vectors one behind the other."""
+        for v, value in enumerate(values):
+            self.store(value, self.at(pointer, number(v * self.lanes)))
 
-        ``body(i, vectors)`` returns the vectors after step i; they start at zero.
+    def add_products(self, pointers: Values, row: Values, sums: Values) -> Values:
+        """Add each number that is pointed to, times each vector, to the sums."""
+        new = []
+        for p, pointer in enumerate(pointers):
+            value = self.spread(pointer)
+            for v, factor in enumerate(row):
+                new.append(self.multiply_add(value, factor, sums[p * len(row) + v]))
+        return new
+
+    def loop(self, name: str, count: ir.Value, body: Any, state: Values) -> Values:
+        """Loop `count` times, at least once, with a state that stays in registers.
+
+        ``body(i, state)`` returns the state after step i.
         """
-        builder, zero = self.builder, ir.Constant(self.vector, None)
+        builder = self.builder
         before = builder.block
-        loop = builder.append_basic_block("tile")
-        after = builder.append_basic_block("tile_done")
-        builder.branch(loop)
-        builder.position_at_end(loop)
+        start = builder.append_basic_block(name)
+        after = builder.append_basic_block(f"{name}_done")
+        builder.branch(start)
+        builder.position_at_end(start)
         i = builder.phi(I64)
-        i.add_incoming(ir.Constant(I64, 0), before)
-        vectors = [builder.phi(self.vector) for _ in range(sums)]
-        for vector in vectors:
-            vector.add_incoming(zero, before)
-        new = body(i, vectors)
-        following = builder.add(i, ir.Constant(I64, 1))
-        i.add_incoming(following, loop)
-        for vector, value in zip(vectors, new, strict=True):
-            vector.add_incoming(value, loop)
+        i.add_incoming(number(0), before)
+        variables = [builder.phi(value.type) for value in state]
+        for variable, value in zip(variables, state, strict=True):
+            variable.add_incoming(value, before)
+        new = body(i, list(variables))
+        following = builder.add(i, number(1))
+        end = builder.block  # the body may have loops of its own
+        i.add_incoming(following, end)
+        for variable, value in zip(variables, new, strict=True):
+            variable.add_incoming(value, end)
         more = builder.icmp_signed("<", following, count)
-        branch = builder.cbranch(more, loop, after)
+        branch = builder.cbranch(more, start, after)
         # Two steps at a time would need twice the registers.
         branch.set_metadata("llvm.loop", self._no_unrolling())
         builder.position_at_end(after)

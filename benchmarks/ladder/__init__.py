@@ -1,0 +1,1 @@
+"""One convolution, from seven loops to the limit: ``python -m benchmarks.ladder``."""

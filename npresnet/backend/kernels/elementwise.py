@@ -1,0 +1,91 @@
+"""ReLU and addition: flat loops over memory, in pieces that threads share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.backend.kernels.channels_last import empty_images, pixels
+from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.threads import share_out
+
+Array = NDArray[np.floating[Any]]
+
+_PIECE = 1 << 17  # elements; half of it is done before another thread has woken up
+_CACHE_LINE = 16  # elements, at least: pieces end where a cache line does
+
+
+def flat(x: Array) -> Array:
+    """See images (N, C, H, W) pixel by pixel, other arrays in C order, as one row."""
+    return (pixels(x) if x.ndim == 4 else dense(x)).reshape(-1)
+
+
+def empty_like(x: Array) -> Array:
+    """Make room for a result of the shape of `x`, so that `flat` is a view."""
+    if x.ndim == 4:
+        return empty_images(x.shape, x.dtype)
+    return np.empty(x.shape, x.dtype)
+
+
+def pieces(size: int, unit: int, least: int = 1) -> tuple[int, int]:
+    """Cut `size` elements evenly: return a piece's length, and how many there are.
+
+    A piece is whole units, `least` of them or more. The number of threads plays no
+    part, so that what is summed piece by piece does not depend on it either.
+    """
+    count = max(1, size // max(_PIECE, least * unit))
+    length = -(-size // (count * unit)) * unit
+    return length, -(-size // length) if size else 0
+
+
+def relu(x: Array) -> Array:
+    """See `reference.relu`."""
+    out = empty_like(x)
+    length, count = pieces(x.size, _CACHE_LINE)
+    share_out(_relu, count, flat(out), flat(x), length)
+    return out
+
+
+def relu_grad(grad_output: Array, out: Array) -> Array:
+    """See `reference.relu_grad`."""
+    grad_input = empty_like(out)
+    length, count = pieces(out.size, _CACHE_LINE)
+    share_out(_relu_grad, count, flat(grad_input), flat(grad_output), flat(out), length)
+    return grad_input
+
+
+def add(a: Array, b: Array) -> Array:
+    """See `reference.add`."""
+    out = empty_like(a)
+    length, count = pieces(a.size, _CACHE_LINE)
+    share_out(_add, count, flat(out), flat(a), flat(b), length)
+    return out
+
+
+@kernel
+def _relu(out, x, length, first, last):
+    out = out[first * length : last * length]
+    x = x[first * length : last * length]
+    zero = x.dtype.type(0)
+    for i in range(len(x)):
+        out[i] = zero if x[i] <= zero else x[i]
+
+
+@kernel
+def _relu_grad(grad_input, grad_output, out, length, first, last):
+    grad_input = grad_input[first * length : last * length]
+    grad_output = grad_output[first * length : last * length]
+    out = out[first * length : last * length]
+    zero = out.dtype.type(0)
+    for i in range(len(out)):
+        grad_input[i] = zero if out[i] <= zero else grad_output[i]
+
+
+@kernel
+def _add(out, a, b, length, first, last):
+    out = out[first * length : last * length]
+    a, b = a[first * length : last * length], b[first * length : last * length]
+    for i in range(len(out)):
+        out[i] = a[i] + b[i]

@@ -1,0 +1,44 @@
+"""What a convolution may do to its results before they leave the core.
+
+A bias, an addition and a ReLU cost a pass over memory each, or nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.backend.kernels.channels_last import pixels
+from npresnet.backend.kernels.compile import dense, kernel
+
+Array = NDArray[np.floating[Any]]
+
+
+class Finish(NamedTuple):
+    """A bias to every channel, an addend to every element, and then a floor."""
+
+    bias: Array  # (K,)
+    addend: Array  # flat, laid out like the results; never read unless `adds`
+    adds: bool
+    floor: Any  # what is less becomes this: zero, or minus infinity for no floor
+
+
+def finish_with(bias: Array, addend: Array | None, rectify: bool, dtype: Any) -> Finish:
+    """Put together what is to be done; channels are `bias`'s."""
+    # Numba compiles for arrays, not for None.
+    flat = dense(bias) if addend is None else pixels(addend).reshape(-1)
+    floor = dtype.type(0 if rectify else -np.inf)
+    return Finish(dense(bias), flat, addend is not None, floor)
+
+
+@kernel
+def finish_row(row, place, channel, finish):
+    """Finish neighbours, the first of them at `place` of the results."""
+    bias, addend = finish.bias[channel:], finish.addend[place:]
+    for m in range(len(row)):
+        value = row[m] + bias[m]
+        if finish.adds:
+            value += addend[m]
+        row[m] = finish.floor if value <= finish.floor else value

@@ -1,0 +1,239 @@
+"""Batch norm with the ReLU behind it, and the addition between: one pass, not three.
+
+The arithmetic is that of the separate passes, in the same order: the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.backend.kernels.channels_last import empty_images
+from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.elementwise import flat, pieces
+from npresnet.backend.kernels.norm import (
+    RUNS,
+    add_products,
+    add_two_products,
+    fold,
+    repeated,
+    totals,
+)
+from npresnet.backend.threads import share_out
+
+Array = NDArray[np.floating[Any]]
+
+
+def batch_norm_relu(
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None = None,
+) -> Array:
+    """See `reference.batch_norm_relu`."""
+    out = empty_images(x.shape, x.dtype)
+    vectors = repeated(mean, weight * inverse_std, bias)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    if addend is None:
+        share_out(_normalize_relu, count, flat(out), flat(x), *vectors, length)
+    else:
+        images = flat(out), flat(x), flat(addend)
+        share_out(_normalize_add_relu, count, *images, *vectors, length)
+    return out
+
+
+def batch_norm_relu_grad_sums(
+    grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
+) -> tuple[Array, Array, Array]:
+    """See `reference.batch_norm_relu_grad_sums`."""
+    C = x.shape[1]
+    grad_sum = empty_images(x.shape, x.dtype)
+    (means,) = repeated(mean)
+    length, count = pieces(x.size, len(means), RUNS)
+    sums, products = np.empty((2, count, C), np.float64)
+    images = flat(grad_sum), flat(grad_output), flat(out), flat(x)
+    share_out(_mask_and_sum, count, sums, products, *images, means, length)
+    total, total_x_hat = np.empty((2, C), x.dtype)
+    totals(total, total_x_hat, sums, products, inverse_std)
+    return grad_sum, total, total_x_hat
+
+
+def rectified_batch_norm_grad_sums(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+) -> tuple[Array, Array]:
+    """See `reference.rectified_batch_norm_grad_sums`."""
+    C = x.shape[1]
+    vectors = repeated(mean, weight * inverse_std, bias)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    sums, products = np.empty((2, count, C), np.float64)
+    images = flat(grad_output), flat(x)
+    share_out(_rectified_sums, count, sums, products, *images, *vectors, length)
+    total, total_x_hat = np.empty((2, C), x.dtype)
+    totals(total, total_x_hat, sums, products, inverse_std)
+    return total, total_x_hat
+
+
+def rectified_batch_norm_grad_input(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    mean_grad: Array,
+    mean_grad_x_hat: Array,
+) -> Array:
+    """See `reference.rectified_batch_norm_grad_input`."""
+    grad_input = empty_images(x.shape, x.dtype)
+    slope = inverse_std * mean_grad_x_hat
+    vectors = repeated(mean, weight * inverse_std, bias, slope, mean_grad)
+    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    images = flat(grad_input), flat(grad_output), flat(x)
+    share_out(_rectified_grad_input, count, *images, *vectors, length)
+    return grad_input
+
+
+@kernel
+def _normalize_relu(out, x, mean, scale, bias, length, first, last):
+    run, zero = len(mean), x.dtype.type(0)
+    out, x = out[first * length : last * length], x[first * length : last * length]
+    for begin in range(0, len(x), run):
+        row, target = x[begin : begin + run], out[begin : begin + run]
+        for i in range(len(row)):
+            value = (row[i] - mean[i]) * scale[i] + bias[i]
+            target[i] = zero if value <= zero else value
+
+
+@kernel
+def _normalize_add_relu(out, x, addend, mean, scale, bias, length, first, last):
+    run, zero = len(mean), x.dtype.type(0)
+    out, x = out[first * length : last * length], x[first * length : last * length]
+    addend = addend[first * length : last * length]
+    for begin in range(0, len(x), run):
+        row, target = x[begin : begin + run], out[begin : begin + run]
+        added = addend[begin : begin + run]
+        for i in range(len(row)):
+            value = ((row[i] - mean[i]) * scale[i] + bias[i]) + added[i]
+            target[i] = zero if value <= zero else value
+
+
+@kernel
+def _mask_and_sum(
+    sums, products, grad_sum, grad_output, out, x, mean, length, first, last
+):
+    run = len(mean)
+    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
+    for p in range(first, last):
+        run_sums[:] = 0
+        run_products[:] = 0
+        masked = grad_sum[p * length : (p + 1) * length]
+        grad = grad_output[p * length : (p + 1) * length]
+        gate, piece = (
+            out[p * length : (p + 1) * length],
+            x[p * length : (p + 1) * length],
+        )
+        twos = len(piece) // (2 * run) * (2 * run)
+        for i in range(0, twos, 2 * run):
+            both = masked[i : i + 2 * run]
+            _mask(both, grad[i : i + 2 * run], gate[i : i + 2 * run])
+            two = piece[i : i + 2 * run].reshape(2, run)
+            add_two_products(run_sums, run_products, both.reshape(2, run), two, mean)
+        for i in range(twos, len(piece), run):
+            one = masked[i : i + run]
+            _mask(one, grad[i : i + run], gate[i : i + run])
+            add_products(run_sums, run_products, one, piece[i : i + run], mean)
+        fold(sums[p], run_sums)
+        fold(products[p], run_products)
+
+
+@kernel
+def _mask(masked, grad, gate):
+    zero = gate.dtype.type(0)
+    for i in range(len(masked)):
+        masked[i] = zero if gate[i] <= zero else grad[i]
+
+
+@kernel
+def _rectified_sums(
+    sums, products, grad_output, x, mean, scale, bias, length, first, last
+):
+    run = len(mean)
+    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
+    masked = np.empty(run, x.dtype)
+    for p in range(first, last):
+        run_sums[:] = 0
+        run_products[:] = 0
+        grad = grad_output[p * length : (p + 1) * length]
+        piece = x[p * length : (p + 1) * length]
+        twos = len(piece) // (2 * run) * (2 * run)
+        for i in range(0, twos, 2 * run):
+            grad_two = grad[i : i + 2 * run].reshape(2, run)
+            two = piece[i : i + 2 * run].reshape(2, run)
+            _add_two_rectified(run_sums, run_products, grad_two, two, mean, scale, bias)
+        for i in range(twos, len(piece), run):
+            one = piece[i : i + run]
+            kept = masked[: len(one)]
+            _mask_again(kept, grad[i : i + run], one, mean, scale, bias)
+            add_products(run_sums, run_products, kept, one, mean)
+        fold(sums[p], run_sums)
+        fold(products[p], run_products)
+
+
+@kernel
+def _add_two_rectified(sums, products, grads, rows, mean, scale, bias):
+    """Mask, and do as `add_two_products` does, in one loop."""
+    zero = rows.dtype.type(0)
+    grad, other_grad = grads[0], grads[1]
+    row, other_row = rows[0], rows[1]
+    for i in range(len(mean)):
+        d, e = row[i] - mean[i], other_row[i] - mean[i]
+        g = np.float64(zero if d * scale[i] + bias[i] <= zero else grad[i])
+        h = np.float64(zero if e * scale[i] + bias[i] <= zero else other_grad[i])
+        sums[i] += g + h
+        products[i] += g * d + h * e
+
+
+@kernel
+def _mask_again(masked, grad, x, mean, scale, bias):
+    """Stop the gradient where the ReLU did, which is found out anew."""
+    zero = x.dtype.type(0)
+    for i in range(len(masked)):
+        value = (x[i] - mean[i]) * scale[i] + bias[i]
+        masked[i] = zero if value <= zero else grad[i]
+
+
+@kernel
+def _rectified_grad_input(
+    grad_input,
+    grad_output,
+    x,
+    mean,
+    scale,
+    bias,
+    slope,
+    mean_grad,
+    length,
+    first,
+    last,
+):
+    run, zero = len(mean), x.dtype.type(0)
+    grad_input = grad_input[first * length : last * length]
+    grad_output = grad_output[first * length : last * length]
+    x = x[first * length : last * length]
+    for begin in range(0, len(x), run):
+        row, grad = x[begin : begin + run], grad_output[begin : begin + run]
+        target = grad_input[begin : begin + run]
+        for i in range(len(row)):
+            centred = row[i] - mean[i]
+            value = centred * scale[i] + bias[i]
+            masked = zero if value <= zero else grad[i]
+            target[i] = (masked - mean_grad[i] - centred * slope[i]) * scale[i]

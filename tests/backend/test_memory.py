@@ -1,0 +1,67 @@
+"""Memory of large arrays is used again, and never while somebody looks at it."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from npresnet.backend.kernels import memory
+
+LARGE = (300, 1000)
+
+
+@pytest.fixture(autouse=True)
+def own_buffers(monkeypatch):
+    monkeypatch.setattr(memory, "_buffers", memory._Buffers())
+
+
+def address(array):
+    return array.ctypes.data
+
+
+def test_memory_is_used_again_once_nobody_refers_to_it():
+    first = memory.empty(LARGE, np.float32)
+    place = address(first)
+    assert address(memory.empty(LARGE, np.float32)) != place
+    del first
+    gc.collect()
+    assert address(memory.empty(LARGE, np.float32)) == place
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[3:7],
+        lambda a: a.T,
+        lambda a: a.reshape(-1)[::2],
+        lambda a: a.view(np.uint8),
+        lambda a: a[None][:, 1],
+    ],
+)
+def test_a_view_keeps_the_memory_of_its_array(view):
+    array = memory.empty(LARGE, np.float32)
+    array[:] = 1
+    kept = view(array)
+    before = kept.copy()
+    del array
+    others = [memory.empty(LARGE, np.float32) for _ in range(3)]
+    for other in others:
+        other[:] = 2
+    np.testing.assert_array_equal(kept, before)
+
+
+def test_arrays_have_their_shape_and_begin_at_a_cache_line(dtype):
+    for shape in ((1,), (3, 5), LARGE, (1000, 1001)):
+        array = memory.empty(shape, dtype)
+        assert array.shape == shape and array.dtype == dtype
+        assert address(array) % 64 == 0
+        assert array.flags.c_contiguous and array.flags.writeable
+
+
+def test_what_is_idle_for_long_is_given_back(monkeypatch):
+    monkeypatch.setattr(memory, "_PATIENCE", 3)
+    memory.empty(LARGE, np.float32)
+    held = [memory.empty((400 + 100 * i, 1000), np.float32) for i in range(6)]
+    assert len(held) == 6
+    sizes = memory._buffers._buffers
+    assert sum(map(len, sizes.values())) == 6  # the first one has gone
