@@ -58,7 +58,7 @@ def measure(
     """Yield what is measured and how many milliseconds it takes, the step first."""
     model = nr.models.create(name, num_classes=10)
     criterion = nr.nn.CrossEntropyLoss()
-    optimizer = recipes.get("cifar10-short").make_optimizer(model)
+    optimizer = recipes.get("cifar10-quick").make_optimizer(model)
     data = noise(images)
     x, labels = next(batches(data, batch_size, shuffle=False))
     yield (

@@ -87,7 +87,17 @@ def loaded_after(statement):
     return set(result.stdout.split())
 
 
-HEAVY = {"numba", "matplotlib", "torch", "PIL", "pooch", "tqdm", "safetensors"}
+HEAVY = {
+    "numba",
+    "matplotlib",
+    "torch",
+    "PIL",
+    "pooch",
+    "tqdm",
+    "safetensors",
+    "rich",
+    "jinja2",
+}
 
 
 def test_importing_npresnet_loads_nothing_heavy():

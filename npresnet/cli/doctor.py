@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import click
@@ -59,6 +58,7 @@ def _facts() -> dict[str, Any]:
 
     import npresnet
     from npresnet.backend import available_threads
+    from npresnet.training.machine import processor
 
     features = llvm.get_host_cpu_features()
     vector = next((bits for name, bits in _VECTORS if features.get(name)), 0)
@@ -74,23 +74,12 @@ def _facts() -> dict[str, Any]:
         "python": f"{platform.python_version()} ({sys.executable})",
         **{name: metadata.version(name) for name in _PACKAGES},
         "system": platform.platform(),
-        "processor": f"{_processor()} ({llvm.get_host_cpu_name()})",
+        "processor": f"{processor()} ({llvm.get_host_cpu_name()})",
         "vector width": f"{vector} bits" if vector else "unknown",
         "threads": f"{npresnet.get_threads()} of {available_threads()}",
         "blas": "; ".join(blas) or "unknown",
         "backend": npresnet.get_backend(),
     }
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    for line in text.splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _check_cache() -> tuple[str, bool, str]:

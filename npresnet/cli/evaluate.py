@@ -20,6 +20,12 @@ from npresnet.cli.help import Command
     help="Mean and standard deviation per channel of images scaled to 0..1, such as "
     "0.49,0.48,0.45/0.25,0.24,0.26.  [default: the data set's]",
 )
+@click.option(
+    "--flip/--no-flip",
+    default=None,
+    help="Look at every image and at its mirror image, too.  [default: as in the run's "
+    "recipe, else --no-flip]",
+)
 @options.threads
 @options.as_json
 def evaluate(
@@ -29,6 +35,7 @@ def evaluate(
     model: str | None,
     shortcut: str | None,
     normalization: str | None,
+    flip: bool | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -51,13 +58,20 @@ def evaluate(
     subject = identify(weights, model, shortcut, dataset, data_dir, normalization)
     network = subject.build()
     _, test = load_data(subject.dataset, subject.data_dir)
-    result = measure(network, test, mean=subject.mean, std=subject.std)
+    result = measure(
+        network,
+        test,
+        flip=subject.flip if flip is None else flip,
+        mean=subject.mean,
+        std=subject.std,
+    )
     if as_json:
         facts: dict[str, Any] = {"model": subject.model, "dataset": subject.dataset}
         options.print_json({**facts, **result.to_dict()})
         return
+    mirrored = ", mirror images looked at, too" if result.flip else ""
     click.echo(
         f"{subject.model} on {subject.dataset}: {result.total:,} test images, "
         f"{result.correct:,} right ({100 * result.accuracy:.2f} %), "
-        f"loss {result.loss:.4f}"
+        f"loss {result.loss:.4f}{mirrored}"
     )

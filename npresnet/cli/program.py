@@ -20,6 +20,7 @@ from npresnet.cli.lens import lens
 from npresnet.cli.models import models
 from npresnet.cli.predict import predict
 from npresnet.cli.recipes import recipes
+from npresnet.cli.report import report
 from npresnet.cli.summary import summary
 from npresnet.cli.train import train
 from npresnet.cli.verify import verify
@@ -136,6 +137,7 @@ for _command in (
     train,
     evaluate,
     predict,
+    report,
     summary,
     lens,
     models,

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
 
+if TYPE_CHECKING:
+    from npresnet.training import Recipe
+
 
 @click.command(cls=Command)
+@click.argument("name", required=False)
 @options.as_json
-def recipes(as_json: bool) -> None:
-    """List the recipes: every setting that training uses, and its source.
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the recipes, or show all settings of the one called NAME.
 
-    lr is the highest learning rate, per step; epochs count passes over the training
-    set; crop is the padding in pixels before a random crop. --recipe takes the name;
-    --epochs, --batch-size and --lr change single settings.
+    A recipe is everything that decides a training run; each setting comes with its
+    source. train --recipe takes the name; train --epochs, --batch-size, --lr and
+    --set change single settings.
+
+    Try:
+      npresnet recipes
+      npresnet recipes cifar10-paper
     """
     from npresnet.training.recipes import get, names
 
-    known = [get(name) for name in names()]
-    if as_json:
-        options.print_json({"recipes": [recipe.to_dict() for recipe in known]})
+    if name is not None:
+        recipe = get(name)
+        if as_json:
+            options.print_json(_facts(recipe))
+        else:
+            _show(recipe)
         return
-    settings = (
-        "dataset model shortcut epochs batch_size lr momentum nesterov weight_decay "
-        "spare_norm_and_bias schedule peak_at start_lr final_lr warmup_epochs "
-        "milestones gamma crop_padding crop_fill flip label_smoothing"
-    ).split()
+    known = [get(known) for known in names()]
+    if as_json:
+        options.print_json({"recipes": [_facts(recipe) for recipe in known]})
+        return
     options.print_table(
-        ("setting", *(recipe.name for recipe in known)),
+        ("recipe", "data set", "network", "epochs", "what it is for"),
+        [(r.name, r.dataset, r.model, r.epochs, r.description) for r in known],
+    )
+
+
+def _facts(recipe: Recipe) -> dict[str, Any]:
+    sources = {name: recipe.source_of(name) for name in recipe.settings()}
+    return {**recipe.to_dict(), "sources": sources, "unused": recipe.unused()}
+
+
+def _show(recipe: Recipe) -> None:
+    from npresnet.training.setting_text import describe_value
+
+    unused = recipe.unused()
+    click.echo(f"{recipe.name}: {recipe.description}\n")
+    options.print_table(
+        ("setting", "value", "source"),
         [
-            (name, *(_text(getattr(recipe, name)) for recipe in known))
-            for name in settings
+            (name, describe_value(value), recipe.source_of(name))
+            for name, value in recipe.settings().items()
+            if name not in unused
         ],
     )
-    for recipe in known:
-        click.echo(f"\n{recipe.name}: {recipe.description}\n  source: {recipe.source}")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None or value == () else str(value)
+    click.echo(f"\nnot used: {', '.join(unused)}")

@@ -25,8 +25,9 @@ class Subject:
     data_dir: str | None
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
-    mean: tuple[float, ...]
+    mean: tuple[Any, ...]  # per channel, or (C, H, W)
     std: tuple[float, ...]
+    flip: bool  # whether training measured mirror images, too
 
     def build(self) -> Module:
         """Build the network and put the weights in."""
@@ -75,7 +76,7 @@ def identify(
         )
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
-    known_model, known_data = _notes(path)
+    known_model, known_data, flip = _notes(path)
     name = model or known_model.get("name")
     if name is None:
         raise ValueError(
@@ -103,26 +104,29 @@ def identify(
         image_shape=(channels, height, width),
         mean=mean,
         std=std,
+        flip=flip,
     )
 
 
-def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the sections ``model`` and ``dataset`` that lie with the weights."""
+def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Read what lies with the weights: model, data set, whether to look at mirrors."""
     from npresnet.training.run_folder import read_config
     from npresnet.weights import read_metadata
 
     beside = path.parent / "config.json"
     if path.name == "weights.safetensors" and beside.exists():
         config = read_config(beside)
-        return config["model"], config["dataset"]
+        flip = bool(config["recipe"].get("test_flip"))
+        return config["model"], config["dataset"], flip
     note = read_metadata(path).get("npresnet")
     if note is None:
-        return {}, {}
+        return {}, {}, False
     try:
         sections = json.loads(note)
-        return dict(sections["model"]), dict(sections["dataset"])
-    except (ValueError, KeyError, TypeError):
-        return {}, {}
+        flip = bool(sections.get("evaluation", {}).get("flip"))
+        return dict(sections["model"]), dict(sections["dataset"]), flip
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}, {}, False
 
 
 def _facts(dataset: str) -> dict[str, Any]:

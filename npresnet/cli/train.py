@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
     from npresnet.training import Recipe, Run
+
+# Settings that have an option of their own.
+_OWN_OPTIONS = ("epochs", "batch_size", "lr")
 
 
 @click.command(cls=Command)
@@ -48,6 +52,14 @@ if TYPE_CHECKING:
     help="Highest learning rate, per step.  [default: the recipe's]",
 )
 @click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SETTING=VALUE",
+    help="Any other setting, such as cutout=8 or validation=5000; may come more than "
+    "once. See: npresnet recipes NAME.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(min=0),
     metavar="N",
@@ -80,8 +92,14 @@ def train(**given: Any) -> None:
       config.json          everything that decided the run, and where it ran
       metrics.csv          per epoch: lr, losses (nats), accuracies (0 to 1), seconds
       weights.safetensors  the final weights, or the latest while it runs
-      curves.png           the learning curves
+      curves.png           the learning curves, drawn anew while it runs
+      report.html          what came of it, on one page, written in the end
       checkpoint*          what --resume needs
+
+    A terminal shows two live bars and a line per epoch; anything else gets plain
+    lines. With --json they go to standard error, and standard output is one JSON
+    object: folder, report, model, dataset, recipe, seed, epochs, seconds, and what
+    eval --json says of the test images.
 
     Ctrl-C finishes the batch under way, writes a checkpoint and stops: nothing is
     lost. Checkpoints are also written after every epoch, and every two minutes in
@@ -92,8 +110,11 @@ def train(**given: Any) -> None:
       npresnet train
       npresnet train --epochs 5 --seed 3 --out runs/short
       npresnet train --dataset cifar10 --data-dir data --model resnet8 --epochs 3
+      npresnet train --recipe cifar10-fast --data-dir data --set cutout=8
       npresnet train --resume runs/short
     """
+    from npresnet.training.metrics import total
+
     options.use_threads(given["threads"])
     if given["resume"] is not None:
         run, plan = _resume(given)
@@ -104,15 +125,18 @@ def train(**given: Any) -> None:
         options.print_json(
             {
                 "folder": str(run.folder),
+                "report": str(run.folder / "report.html"),
                 **plan,
                 "epochs": len(run.history),
+                "seconds": total(run.history, "seconds"),
                 **test.to_dict(),
             }
         )
         return
+    mirrored = ", mirror images looked at, too" if test.flip else ""
     click.echo(
         f"{test.total:,} test images, {test.correct:,} right "
-        f"({test.accuracy:.2%}), loss {test.loss:.4f}".replace("%", " %")
+        f"({100 * test.accuracy:.2f} %), loss {test.loss:.4f}{mirrored}"
     )
     click.echo(f"run folder: {run.folder}")
 
@@ -122,19 +146,14 @@ def _begin(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     from npresnet.training import recipes
 
     if given["recipe"] is not None:
-        recipe = recipes.get(given["recipe"])
+        named = recipes.get(given["recipe"])
     else:
-        recipe = recipes.default_for(given["dataset"] or "digits")
-    model_name = given["model"] or recipe.model
+        named = recipes.default_for(given["dataset"] or "digits")
+    model_name = given["model"] or named.model
     shortcut = given["shortcut"]
-    if shortcut is None and model_name == recipe.model:
-        shortcut = recipe.shortcut
-    recipe = recipe.changed(
-        dataset=given["dataset"],
-        epochs=given["epochs"],
-        batch_size=given["batch_size"],
-        lr=given["lr"],
-    )
+    if shortcut is None and _has_shortcuts_to_choose(model_name):
+        shortcut = named.shortcut
+    recipe = named.changed(dataset=given["dataset"], **_changes(given))
     plan = {
         "model": model_name,
         "shortcut": shortcut,
@@ -144,6 +163,49 @@ def _begin(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     }
     data = load_data(recipe.dataset, given["data_dir"], given["download"])
     return _fit(given, plan, recipe, data, {"out": given["out"]}), plan
+
+
+def _has_shortcuts_to_choose(model: str) -> bool:
+    from npresnet.models.registry import CIFAR
+
+    return model in CIFAR and model.startswith("resnet")
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
+    """Collect the settings that options change: ``--lr`` and its like, ``--set``."""
+    from npresnet.training.setting_text import read_setting
+
+    changes = {name: given[name] for name in _OWN_OPTIONS if given[name] is not None}
+    for text in given["settings"]:
+        try:
+            name, value = read_setting(text)
+        except ValueError as error:
+            raise ValueError(f"--set: {error}") from None
+        if name in ("dataset", "model", "shortcut"):
+            raise ValueError(f"--set: {name} has an option of its own, --{name}")
+        if name in changes:
+            raise ValueError(f"--set: {name} is given twice")
+        changes[name] = value
+    return changes
+
+
+def _repeat(given: dict[str, Any], plan: dict[str, Any], recipe: Recipe) -> str:
+    """Write the command that repeats a run, whatever the defaults will be."""
+    from npresnet.training.setting_text import describe_value
+
+    words = ["npresnet", "train", "--recipe", plan["recipe"]]
+    for name in ("dataset", "model", "shortcut", "seed"):
+        if plan[name] is not None:
+            words += [f"--{name}", str(plan[name])]
+    if given["data_dir"]:
+        words += ["--data-dir", given["data_dir"]]
+    for name in _changes(given):
+        value = describe_value(getattr(recipe, name))
+        if name in _OWN_OPTIONS:
+            words += [f"--{name.replace('_', '-')}", value]
+        else:
+            words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -160,18 +222,14 @@ def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
         "recipe": recipe.name,
         "seed": config["seed"],
     }
-    kept = {
-        **plan,
-        "epochs": recipe.epochs,
-        "batch_size": recipe.batch_size,
-        "lr": recipe.lr,
-        "out": given["resume"],
-    }
-    for name, value in kept.items():
-        if given[name] is not None and given[name] != value:
-            option = "--" + name.replace("_", "-")
+    kept = {**recipe.settings(), **plan, "out": given["resume"]}
+    wanted = {name: given[name] for name in (*plan, "out")} | _changes(given)
+    for name, value in wanted.items():
+        if value is not None and value != kept[name]:
+            own = name in given
+            option = f"--{name.replace('_', '-')} {value}" if own else f"--set {name}"
             raise ValueError(
-                f"{option} {given[name]}: the run in {given['resume']} has {value}; "
+                f"{option}: the run in {given['resume']} has {kept[name]}; "
                 "leave the option out, or start a new run"
             )
     data_dir = given["data_dir"] or config["dataset"].get("data_dir")
@@ -189,6 +247,7 @@ def _fit(
     from pathlib import Path
 
     from npresnet.training import fit
+    from npresnet.training.progress import make_progress
 
     train_set, test_set = data
     model = build_model(
@@ -201,12 +260,15 @@ def _fit(
         test_set,
         recipe=recipe,
         seed=plan["seed"],
-        quiet=given["quiet"],
+        progress=make_progress(
+            given["quiet"], sys.stderr if given["as_json"] else None
+        ),
         record={
             "model": {"name": plan["model"], "shortcut": plan["shortcut"]},
             "dataset": {
                 "data_dir": str(Path(data_dir).resolve()) if data_dir else None
             },
+            "environment": {"repeat": _repeat(given, plan, recipe)},
         },
         **where,
     )

@@ -172,7 +172,7 @@ def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
 
     Parameters
     ----------
-    mean : array_like of shape (C,)
+    mean : array_like of shape (C,) or (C, H, W)
         Such as ``dataset.mean``.
 
     Returns
@@ -185,7 +185,8 @@ def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
     >>> mean_fill((0.4914, 0.48216, 0.44653))
     (125, 123, 114)
     """
-    scaled = np.rint(np.asarray(mean, np.float64) * 255)
+    centre = np.asarray(mean, np.float64)
+    scaled = np.rint(centre.reshape(len(centre), -1).mean(axis=1) * 255)  # (C,)
     return tuple(int(value) for value in np.clip(scaled, 0, 255))
 
 
@@ -201,7 +202,9 @@ def normalize(
     ----------
     images : uint8 ndarray of shape (N, C, H, W)
         Left as it is.
-    mean, std : array_like of shape (C,)
+    mean : array_like of shape (C,) or (C, H, W)
+        Of images scaled to [0, 1], per channel or per pixel.
+    std : array_like of shape (C,)
         Of images scaled to [0, 1].
     dtype : float32 or float64, default float32
         What the result is made of.
@@ -220,8 +223,8 @@ def normalize(
 
     Notes
     -----
-    A byte has 256 values, so the formula is worked out 256 times per channel and
-    looked up for every pixel.
+    A byte has 256 values, so with a mean per channel the formula is worked out 256
+    times per channel and looked up for every pixel.
     """
     check_images(images)
     kind = np.dtype(dtype)
@@ -229,14 +232,22 @@ def normalize(
         raise TypeError(f"dtype: expected float32 or float64, got {kind}")
     N, C, H, W = images.shape
     centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    for name, value in (("mean", centre), ("std", spread)):
-        if value.shape != (C,):
-            raise ValueError(
-                f"{name}: expected shape ({C},), one number per channel, "
-                f"got {value.shape}"
-            )
+    if centre.shape not in ((C,), (C, H, W)):
+        raise ValueError(
+            f"mean: expected shape ({C},), one number per channel, or "
+            f"({C}, {H}, {W}), one per pixel, got {centre.shape}"
+        )
+    if spread.shape != (C,):
+        raise ValueError(
+            f"std: expected shape ({C},), one number per channel, got {spread.shape}"
+        )
     if not (spread > 0).all():
         raise ValueError(f"std: expected positive numbers, got {spread.tolist()}")
+    if centre.ndim == 3:
+        wide = images / 255.0
+        wide -= centre
+        wide /= spread[:, None, None]
+        return wide.astype(kind, order="C")
     scaled = np.arange(256, dtype=np.float64) / 255
     table = ((scaled - centre[:, None]) / spread[:, None]).astype(kind)  # (C, 256)
     out = np.empty((N, C, H, W), kind)

@@ -53,8 +53,10 @@ def batches(
         as `RandomCropFlip`, whose `fill` is the mean where none was given.
     dtype : float32 or float64, default float32
         What `x` is made of.
-    mean, std : array_like of shape (C,), optional
+    mean : array_like of shape (C,) or (C, H, W), optional
         Of images scaled to [0, 1]; by default the data set's own.
+    std : array_like of shape (C,), optional
+        Likewise.
     drop_last : bool, default False
         Whether to leave out a last batch that is smaller than the others.
     start : int, default 0

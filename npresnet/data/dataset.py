@@ -25,9 +25,10 @@ class Dataset:
         Indices into `classes`.
     classes : sequence of str
         The name of every class; kept as a tuple.
-    mean, std : array_like of shape (C,)
-        Per-channel mean and standard deviation of images scaled to [0, 1]; kept
-        as float32.
+    mean : array_like of shape (C,) or (C, H, W)
+        Mean of images scaled to [0, 1], per channel or per pixel; kept as float32.
+    std : array_like of shape (C,)
+        Their standard deviation per channel; kept as float32.
     name : str
         What the data set is called, as `load` takes it.
 
@@ -70,9 +71,9 @@ class Dataset:
             )
         classes = _checked_classes(self.classes)
         _check_labels(self.labels, len(classes))
-        channels = self.images.shape[1]
-        mean = _per_channel("mean", self.mean, channels)
-        std = _per_channel("std", self.std, channels)
+        channels = self.images.shape[1:2]
+        mean = _statistics("mean", self.mean, channels, self.images.shape[1:])
+        std = _statistics("std", self.std, channels)
         if not (std > 0).all():
             raise ValueError(f"std: expected positive numbers, got {std.tolist()}")
         # The fields are frozen for callers; this is where they get their final form.
@@ -174,11 +175,15 @@ def _check_labels(labels: NDArray[np.int64], classes: int) -> None:
         )
 
 
-def _per_channel(name: str, value: ArrayLike, channels: int) -> NDArray[np.float32]:
+def _statistics(
+    name: str, value: ArrayLike, *shapes: tuple[int, ...]
+) -> NDArray[np.float32]:
     array = np.array(value, dtype=np.float32)  # a copy: nobody else holds it
-    if array.shape != (channels,):
+    if array.shape not in shapes:
+        channels, *whole = shapes
+        or_pixels = f" or {whole[0]}, one per pixel," if whole else ""
         raise ValueError(
-            f"{name}: expected shape ({channels},), one number per channel, "
+            f"{name}: expected shape {channels}, one number per channel,{or_pixels} "
             f"got {array.shape}"
         )
     if not np.isfinite(array).all():

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _SERIES = {"train": style.TRAIN, "validation": style.VALIDATION, "test": style.TEST}
 
+# Losses that differ by more than this factor need a logarithmic axis to be seen.
+_WIDE = 30
+
 
 def learning_curves(
     history: Sequence[Mapping[str, float | None]], path: str | Path | None = None
@@ -39,26 +42,78 @@ def learning_curves(
     ValueError
         If the history is empty.
     """
-    if not history:
-        raise ValueError("history: expected at least one epoch, got none")
+    _check(history)
     with style.house_style():
-        figure, (loss, accuracy, rate) = style.new_figure(3, width=11.5, height=3.7)
-        _draw(loss, history, "loss", 1.0)
-        loss.set(title="Loss", ylabel="cross entropy (nats)")
-        loss.set_ylim(bottom=0)
-        _draw(accuracy, history, "accuracy", 100.0)
-        accuracy.set(title="Accuracy", ylabel="images right (%)")
-        accuracy.set_ylim(top=100.5)
-
-        epochs, rates = _column(history, "lr")
-        rate.plot(epochs, rates, **{**style.NEUTRAL.keywords(1), "marker": "."})
-        rate.set(title="Learning rate", ylabel="learning rate at the epoch's end")
-        rate.set_ylim(bottom=0)
-        for axes in (loss, accuracy, rate):
-            _count_epochs(axes, len(history))
+        figure, axes = style.new_figure(3, width=11.5, height=3.7)
+        for panel, draw in zip(axes, _PANELS.values(), strict=True):
+            draw(panel, history)
         if path is not None:
             style.save(figure, path)
     return figure
+
+
+def curve_panels(history: Sequence[Mapping[str, float | None]]) -> dict[str, Figure]:
+    """Draw the same curves as pictures of their own, for pages of any width.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        As for `learning_curves`.
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        Under ``"accuracy"``, ``"loss"`` and ``"lr"``.
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+    """
+    _check(history)
+    figures = {}
+    with style.house_style():
+        for name, draw in _PANELS.items():
+            figure, (axes,) = style.new_figure(1, width=4.4, height=3.3)
+            draw(axes, history)
+            figures[name] = figure
+    return figures
+
+
+def _check(history: Sequence[Mapping[str, float | None]]) -> None:
+    if not history:
+        raise ValueError("history: expected at least one epoch, got none")
+
+
+def _draw_accuracy(axes: Axes, history: Sequence[Mapping[str, float | None]]) -> None:
+    _draw(axes, history, "accuracy", 100.0)
+    axes.set(title="Accuracy", ylabel="images right (%)")
+    axes.set_ylim(top=100.5)
+    _count_epochs(axes, len(history))
+
+
+def _draw_loss(axes: Axes, history: Sequence[Mapping[str, float | None]]) -> None:
+    _draw(axes, history, "loss", 1.0)
+    axes.set(title="Loss", ylabel="cross entropy (nats)")
+    values = [v for name in _SERIES for v in _column(history, f"{name}_loss")[1]]
+    if max(values) > _WIDE * min(values) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
+    _count_epochs(axes, len(history))
+
+
+def _draw_rate(axes: Axes, history: Sequence[Mapping[str, float | None]]) -> None:
+    epochs, rates = _column(history, "lr")
+    axes.plot(epochs, rates, **{**style.NEUTRAL.keywords(1), "marker": "."})
+    axes.set(title="Learning rate", ylabel="learning rate at the epoch's end")
+    axes.set_ylim(bottom=0)
+    _count_epochs(axes, len(history))
+
+
+# From left to right.
+_PANELS = {"accuracy": _draw_accuracy, "loss": _draw_loss, "lr": _draw_rate}
 
 
 def _draw(

@@ -30,6 +30,8 @@ BLUE = "#0072B2"
 VERMILION = "#D55E00"
 PURPLE = "#CC79A7"
 GREY = "#767676"
+TICKS = "#333333"
+GRID = "#DDDDDD"
 
 _SETTINGS: Any = {
     "font.size": 10.0,
@@ -41,10 +43,10 @@ _SETTINGS: Any = {
     "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
+    "xtick.color": TICKS,
+    "ytick.color": TICKS,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
     "legend.frameon": False,

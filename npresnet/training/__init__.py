@@ -5,7 +5,8 @@ from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.fit import fit
 from npresnet.training.interruption import TrainingInterrupted
 from npresnet.training.loop import Run
-from npresnet.training.recipes import Recipe
+from npresnet.training.recipe import Recipe
+from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "evaluate",
     "fit",
     "recipes",
+    "write_report",
 ]

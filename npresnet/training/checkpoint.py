@@ -1,10 +1,10 @@
 """Checkpoints: all that a run needs in order to go on, between any two batches.
 
-A checkpoint is one safetensors file: the model's ``state_dict``, the optimiser's,
-and, as JSON in the header, the epochs so far and how far the one under way has
-come. The order of batches and the augmentation depend on (seed, epoch, batch)
-alone, and the learning rate on the step, so nothing else has to be remembered for
-the same bits.
+A checkpoint is one safetensors file: the ``state_dict`` of the model, of the
+optimiser, and of the average of the weights where there is one; and, as JSON in the
+header, the epochs so far and how far the one under way has come. The order of batches
+and the augmentation depend on (seed, epoch, batch) alone, and the learning rate on
+the step, so nothing else has to be remembered for the same bits.
 
 The newest checkpoint is written beside the one before it, synced, and only then
 renamed: whatever happens, one of the two is whole. A checksum over everything
@@ -29,6 +29,7 @@ from npresnet._files import replacing
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
+_AVERAGE = "average/"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Checkpoint:
         Of the epoch after those.
     run : str
         What tells the run from others; see `configuration.identity`.
+    average : dict of str to ndarray
+        ``state_dict`` of the average of the weights; empty where none is taken.
     """
 
     model: dict[str, NDArray[Any]]
@@ -74,6 +77,7 @@ class Checkpoint:
     history: list[dict[str, float | None]]
     part: PartOfEpoch = field(default_factory=PartOfEpoch)
     run: str = ""
+    average: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -86,6 +90,8 @@ class Checkpoint:
             yield _MODEL + name, array
         for name, array in self.optimizer.items():
             yield _OPTIMIZER + name, array
+        for name, array in self.average.items():
+            yield _AVERAGE + name, array
 
     def first_not_finite(self) -> tuple[str, NDArray[Any]] | None:
         """Find an array that holds a NaN or an infinity, and its name."""
@@ -140,7 +146,12 @@ def load(path: Path) -> Checkpoint:
     if not intact:
         raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
     return Checkpoint(
-        _part(tensors, _MODEL), _part(tensors, _OPTIMIZER), history, part, run
+        _part(tensors, _MODEL),
+        _part(tensors, _OPTIMIZER),
+        history,
+        part,
+        run,
+        _part(tensors, _AVERAGE),
     )
 
 

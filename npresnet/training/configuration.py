@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata as installed
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from npresnet.training.recipes import Recipe
+from npresnet.training import machine
+from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,8 +22,8 @@ if TYPE_CHECKING:
 def describe(
     model: Module,
     train: Dataset,
+    validation: Dataset | None,
     test: Dataset,
-    validation_set: Dataset | None,
     record: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Collect what ``config.json`` says of model, data and machine.
@@ -34,15 +32,15 @@ def describe(
     ----------
     model : Module
         The model to be trained.
-    train, test, validation_set : Dataset
-        The data; `validation_set` may be None.
+    train, validation, test : Dataset
+        The data; `validation` may be None.
     record : mapping, optional
         Entries that the caller adds to ``model`` and ``dataset``.
     """
     import npresnet
 
     parameters = [parameter.data for parameter in model.parameters()]
-    sets = {"train": train, "validation": validation_set, "test": test}
+    sets = {"train": train, "validation": validation, "test": test}
     config: dict[str, Any] = {
         "npresnet": npresnet.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,22 +58,14 @@ def describe(
             },
             "image_shape": list(train.images.shape[1:]),
             "classes": list(train.classes),
-            "mean": [float(value) for value in train.mean],
-            "std": [float(value) for value in train.std],
+            "mean": train.mean.tolist(),
+            "std": train.std.tolist(),
         },
         "numerics": {
             "backend": npresnet.get_backend(),
             "algorithm": npresnet.get_algorithm(),
         },
-        "environment": {
-            "python": platform.python_version(),
-            "numpy": installed.version("numpy"),
-            "numba": installed.version("numba"),
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "threads": npresnet.get_threads(),
-            "command": sys.argv,
-        },
+        "environment": machine.describe(),
     }
     for section, entries in (record or {}).items():
         config.setdefault(section, {}).update(entries)
@@ -93,17 +83,19 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> str:
-    """Say in two lines what is about to happen."""
+    """Say in three lines what is about to happen."""
     import npresnet
 
     model, data = config["model"], config["dataset"]
     shape = "x".join(map(str, data["image_shape"]))
     threads = npresnet.get_threads()
+    held_out = f"{data['validation']:,} validation, " if data["validation"] else ""
     return (
         f"{model['name']}, {model['parameters']:,} parameters, on {data['name']}: "
-        f"{data['train']:,} training and {data['test']:,} test images of {shape}\n"
+        f"{data['train']:,} training, {held_out}{data['test']:,} test images of "
+        f"{shape}\n"
         f"recipe {recipe.name}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, "
-        f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}, "
+        f"seed {config['seed']}, {threads} thread{'s' * (threads > 1)}\n"
         f"into {folder.path}"
     )
 
@@ -114,14 +106,6 @@ def _digest(state_dict: Mapping[str, NDArray[Any]]) -> str:
         checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
         checksum.update(array.tobytes())
     return checksum.hexdigest()
-
-
-def _processor() -> str:
-    """Name the processor as the compiler does: that decides the instructions."""
-    from llvmlite import binding
-
-    name: str = binding.get_host_cpu_name()
-    return name
 
 
 def kernels_are_missing() -> bool:
@@ -139,7 +123,12 @@ def kernels_are_missing() -> bool:
 def metadata(config: Mapping[str, Any]) -> dict[str, str]:
     """Return what the weights' header says, so that they can travel alone.
 
-    One entry, ``"npresnet"``: the sections ``model`` and ``dataset`` as JSON.
+    One entry, ``"npresnet"``, is JSON: the sections ``model`` and ``dataset``, and
+    in ``evaluation`` how they were measured.
     """
-    sections = {"model": config["model"], "dataset": config["dataset"]}
+    sections = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "evaluation": {"flip": bool(config["recipe"].get("test_flip"))},
+    }
     return {"npresnet": json.dumps(sections)}

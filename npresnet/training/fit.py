@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from npresnet.training import configuration, recipes, resuming
-from npresnet.training.loop import Row, Run, Session
+from npresnet.training.loop import Run, Session
+from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress, make_progress
-from npresnet.training.recipes import Recipe
+from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
+from npresnet.training.sets import prepare
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -44,12 +46,14 @@ def fit(
     Parameters
     ----------
     model : Module
-        Changed in place; in training mode afterwards.
+        Changed in place; in training mode afterwards. Where the recipe averages
+        weights, it ends as their average.
     train, test : Dataset
         Images to learn from, and images to measure on.
     validation_set : Dataset, optional
         Images to measure on after each epoch; the test set is then looked at once,
-        after the last epoch. Without it, the test set is measured after each epoch.
+        after the last epoch. Takes the place of those that the recipe would hold out
+        of `train`. Without either, the test set is measured after each epoch.
     recipe : str or Recipe, default "digits-quick"
         The settings, or the name of a recipe.
     out : path or None, default "runs/first"
@@ -110,18 +114,23 @@ def fit(
     on the step: a run that was interrupted and resumed ends with the same bits as
     one that was not.
     """
-    _check_data(train, test, validation_set)
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    facts = configuration.describe(model, train, test, validation_set, record)
     watch = make_progress(quiet) if progress is None else progress
 
     if resume is not None:
         folder = RunFolder.open(resume)
         config = folder.read_config()
+        resolved = Recipe.from_dict(config["recipe"])
+        sets = prepare(resolved, train, test, validation_set)
+        facts = configuration.describe(model, *sets, record)
         resuming.check(folder, config, facts, recipe, seed, given)
     else:
         chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
-        config = {**facts, "recipe": chosen.changed(**given).to_dict(), "seed": seed}
+        resolved = chosen.changed(**given)
+        sets = prepare(resolved, train, test, validation_set)
+        resolved = resolved.fitted_to(len(sets.train))
+        facts = configuration.describe(model, *sets, record)
+        config = {**facts, "recipe": resolved.to_dict(), "seed": seed}
         folder = RunFolder.create(out, facts["model"]["name"], train.name)
 
     with folder.locked() as held:
@@ -136,9 +145,7 @@ def fit(
             start = resuming.load_start(folder, config, facts, watch)
         session = Session(
             model,
-            train,
-            test,
-            validation_set,
+            sets,
             config,
             folder,
             watch,
@@ -150,20 +157,3 @@ def fit(
             if changes:
                 watch.message(changes)
             return session.run(start)
-
-
-def _check_data(train: Dataset, test: Dataset, validation_set: Dataset | None) -> None:
-    others = {"test": test, "validation_set": validation_set}
-    for name, dataset in {"train": train, **others}.items():
-        if dataset is not None and len(dataset) == 0:
-            raise ValueError(f"{name}: expected at least one image, got none")
-    for name, dataset in others.items():
-        if dataset is None:
-            continue
-        if dataset.images.shape[1:] != train.images.shape[1:]:
-            raise ValueError(
-                f"{name}: expected images of shape {train.images.shape[1:]} as in "
-                f"train, got {dataset.images.shape[1:]}"
-            )
-        if dataset.classes != train.classes:
-            raise ValueError(f"{name}: its classes differ from those of train")

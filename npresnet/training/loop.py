@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, not_finite
+from npresnet.training.averaging import Averaging
 from npresnet.training.checkpoint import Checkpoint, PartOfEpoch
 from npresnet.training.evaluation import Evaluation, evaluate
 from npresnet.training.interruption import (
@@ -23,9 +25,12 @@ from npresnet.training.interruption import (
     TrainingInterrupted,
     stop_requests,
 )
+from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress
-from npresnet.training.recipes import Recipe
+from npresnet.training.recipe import Recipe
+from npresnet.training.report import write_report
 from npresnet.training.run_folder import RunFolder
+from npresnet.training.sets import Sets
 from npresnet.training.step import take_step
 
 if TYPE_CHECKING:
@@ -33,9 +38,6 @@ if TYPE_CHECKING:
     from npresnet.nn import CrossEntropyLoss, Module
 
 _SECONDS_BETWEEN_PICTURES = 10
-
-# A row of metrics.csv. None: not measured in that epoch.
-Row = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Run:
         One row per epoch: ``epoch`` (1, 2, ...), ``lr`` (of the epoch's last step),
         ``train_loss`` (nats), ``train_accuracy`` (0 to 1), both as they came up while
         the weights changed, the same for ``test`` (and ``validation``, where there
-        is such a set), ``seconds`` (training and evaluation) and
-        ``images_per_second`` (training).
+        is such a set) with the weights, or their average, at the epoch's end,
+        ``test_flip`` (1: mirror images were looked at, too; absent where they were
+        not), ``seconds`` (training and evaluation) and ``images_per_second``
+        (training).
     test : Evaluation
         The final weights on the test set.
     """
@@ -70,9 +74,7 @@ class Session:
     def __init__(
         self,
         model: Module,
-        train: Dataset,
-        test: Dataset,
-        validation_set: Dataset | None,
+        sets: Sets,
         config: Mapping[str, Any],
         folder: RunFolder,
         watch: Progress,
@@ -82,8 +84,7 @@ class Session:
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
         self.watch, self.callbacks = watch, callbacks
-        self.step_callbacks = step_callbacks
-        self.train, self.test, self.validation_set = train, test, validation_set
+        self.step_callbacks, self.sets = step_callbacks, sets
         self.checkpoint_seconds = checkpoint_seconds
         self.identity = configuration.identity(config)
         self.recipe, self.seed = Recipe.from_dict(config["recipe"]), int(config["seed"])
@@ -94,9 +95,10 @@ class Session:
         self.warm = False
         self.saved: tuple[int, int] | None = None  # epochs and steps on the disk
         self.saved_at = self.drawn = -math.inf
-        self.steps = math.ceil(len(train) / self.recipe.batch_size)  # per epoch
+        self.steps = self.recipe.steps_per_epoch(len(sets.train))
         self.schedule: Schedule = self.recipe.make_schedule(self.steps)
         self.optimizer: Optimizer = self.recipe.make_optimizer(model)
+        self.averaging = Averaging(self.recipe, model)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -115,7 +117,15 @@ class Session:
                     raise self._interrupted(stop) from None
         finally:
             self.watch.close()
+        self._finish(result)
         return Run(self.folder.path, self.recipe, self.history, result)
+
+    def _finish(self, result: Evaluation) -> None:
+        """Leave the model as it was measured, and write the report."""
+        self.averaging.settle()
+        self.model.train()
+        with self.folder.naming_errors("the weights and all figures are written"):
+            write_report(self.folder, self.sets.test, result)
 
     def _begin(self, start: Checkpoint | None) -> None:
         headline = configuration.headline(self.config, self.recipe, self.folder)
@@ -143,51 +153,71 @@ class Session:
                 self.watch.end_epoch(row)
                 for callback in self.callbacks:
                     callback(row)
-        return evaluate(self.model, self.test) if result is None else result
+        if result is None:  # there was nothing left to train
+            with self.averaging.applied():
+                result = self._evaluate("test", self.sets.test)
+        return result
+
+    def _steps_of(self, epoch: int) -> int:
+        """Return an epoch's number of steps: the last one's may be limited."""
+        before = (epoch - 1) * self.steps
+        return min(self.steps, self.recipe.total_steps(self.steps) - before)
+
+    @property
+    def seen(self) -> int:
+        """Images that the epoch under way has learnt from."""
+        return min(self.part.steps * self.recipe.batch_size, len(self.sets.train))
 
     def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
         """Train what is left of an epoch and measure it."""
-        left = self.steps - self.part.steps  # fewer where the epoch was interrupted
+        steps = self._steps_of(epoch)
+        left = steps - self.part.steps  # fewer where the epoch was interrupted
         self.watch.begin_epoch(epoch, self.recipe.epochs, left)
         began = time.perf_counter() - self.part.seconds
         # NaN and infinity are looked for where they come up: one line names them.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            self._train_epoch(epoch, began, stop)
+            self._train_epoch(epoch, left, began, stop)
             row: Row = {
                 "epoch": epoch,
-                "lr": self.schedule(epoch * self.steps - 1),
-                "train_loss": self.part.loss_sum / len(self.train),
-                "train_accuracy": self.part.correct / len(self.train),
+                "lr": self.schedule((epoch - 1) * self.steps + steps - 1),
+                "train_loss": self.part.loss_sum / self.seen,
+                "train_accuracy": self.part.correct / self.seen,
             }
-            result: Evaluation | None = None
-            if self.validation_set is not None:
-                self._measure("validation", self.validation_set, row)
-            if self.validation_set is None or epoch == self.recipe.epochs:
-                result = self._measure("test", self.test, row)
-            else:
-                row.update(test_loss=None, test_accuracy=None)
+            with stop.postponed():
+                self.averaging.take_epoch(epoch)
+            self.averaging.measure_statistics(epoch, self._batches(epoch))
+            with self.averaging.applied():
+                result = self._measure_epoch(epoch, row)
         row["seconds"] = time.perf_counter() - began
-        row["images_per_second"] = len(self.train) / self.part.seconds
+        row["images_per_second"] = self.seen / self.part.seconds
         return row, result
 
-    def _train_epoch(self, epoch: int, began: float, stop: StopRequest) -> None:
-        """Go through what is left of the training set."""
+    def _batches(
+        self, epoch: int, start: int = 0
+    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
+        """Return an epoch's batches; they depend on seed and epoch alone."""
         from npresnet.data import batches
-        from npresnet.nn import CrossEntropyLoss
 
-        criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
-        drawn = batches(
-            self.train,
+        return batches(
+            self.sets.train,
             self.recipe.batch_size,
             shuffle=True,
             seed=self.seed,
             epoch=epoch,
-            augment=self.recipe.make_augmentation(self.train.images.shape[1]),
+            augment=self.recipe.make_augmentation(self.sets.train.images.shape[1]),
             dtype=_dtype(self.model),
-            start=self.part.steps,
+            start=start,
         )
+
+    def _train_epoch(
+        self, epoch: int, left: int, began: float, stop: StopRequest
+    ) -> None:
+        """Take the steps that are left of an epoch."""
+        from npresnet.nn import CrossEntropyLoss
+
+        criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
         self.model.train()
-        for x, labels in drawn:
+        for x, labels in islice(self._batches(epoch, self.part.steps), left):
             # The first step may compile the kernels: nobody wants to wait for that.
             with stop.postponed() if self.warm else nullcontext():
                 loss, correct = self._step(epoch, criterion, x, labels)
@@ -214,18 +244,37 @@ class Session:
         self.optimizer.lr = self.schedule((epoch - 1) * self.steps + self.part.steps)
         self.whole = False
         try:
-            return take_step(self.model, criterion, self.optimizer, x, labels)
+            result = take_step(self.model, criterion, self.optimizer, x, labels)
         except FloatingPointError as error:
-            raise self._diverged(
-                f"epoch {epoch}, step {self.part.steps + 1} of {self.steps}: {error}"
-            ) from None
+            step = f"step {self.part.steps + 1} of {self._steps_of(epoch)}"
+            raise self._diverged(f"epoch {epoch}, {step}: {error}") from None
+        self.averaging.after_step()
+        return result
 
     def _tell(self, images: int) -> None:
-        seen = min(self.part.steps * self.recipe.batch_size, len(self.train))
-        self.watch.batch(self.part.loss_sum / seen, self.part.correct / seen, images)
+        loss, accuracy = self.part.loss_sum / self.seen, self.part.correct / self.seen
+        self.watch.batch(loss, accuracy, images, self.optimizer.lr)
+
+    def _measure_epoch(self, epoch: int, row: Row) -> Evaluation | None:
+        """Measure what is to be measured after an epoch; return the test's result."""
+        result: Evaluation | None = None
+        validation = self.sets.validation
+        if validation is not None:
+            self._measure("validation", validation, row)
+        if validation is None or epoch == self.recipe.epochs:
+            result = self._measure("test", self.sets.test, row)
+        else:
+            row.update(test_loss=None, test_accuracy=None)
+        if self.recipe.test_flip:
+            row["test_flip"] = 1
+        return result
+
+    def _evaluate(self, name: str, dataset: Dataset) -> Evaluation:
+        self.watch.measuring(name, len(dataset))
+        return evaluate(self.model, dataset, flip=self.recipe.test_flip)
 
     def _measure(self, name: str, dataset: Dataset, row: Row) -> Evaluation:
-        result = evaluate(self.model, dataset)
+        result = self._evaluate(name, dataset)
         if not math.isfinite(result.loss):
             where = not_finite.find_forward(
                 self.model, lambda: evaluate(self.model, dataset)
@@ -248,17 +297,18 @@ class Session:
 
     def _save_checkpoint(self) -> None:
         state = Checkpoint(
-            self.model.state_dict(),
+            self.averaging.training_state(),
             self.optimizer.state_dict(),
             self.history,
             self.part,
             self.identity,
+            self.averaging.state_dict(),
         )
         if (found := state.first_not_finite()) is not None:
             name, array = found
             epoch, step = self.position
             raise self._diverged(
-                f"epoch {epoch + 1}, after step {step} of {self.steps}: "
+                f"epoch {epoch + 1}, after step {step} of {self._steps_of(epoch + 1)}: "
                 f"{not_finite.describe(array)} in {name}"
             )
         with self.folder.naming_errors(self._kept()):
@@ -277,7 +327,9 @@ class Session:
 
     def _write_results(self) -> None:
         with self.folder.naming_errors("the checkpoint is written"):
-            self.folder.write_weights(self.model, configuration.metadata(self.config))
+            with self.averaging.applied():
+                facts = configuration.metadata(self.config)
+                self.folder.write_weights(self.model, facts)
             self.folder.write_metrics(self.history)
             # A picture takes a third of a second: as much as a short epoch.
             now = time.monotonic()
@@ -290,6 +342,7 @@ class Session:
         """Go back to a checkpoint; the other files may be older or newer."""
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
+        self.averaging.load_state_dict(start.average)
         self.history, self.part = start.history, start.part
         self.saved, self.saved_at = self.position, time.monotonic()
         if self.folder.curves_path.exists():
@@ -303,9 +356,8 @@ class Session:
         epoch, step = self.position
         if epoch == self.recipe.epochs:
             return "after the last epoch: this run is complete"
-        where = (
-            f"after step {step} of {self.steps}" if step else "before its first step"
-        )
+        steps = self._steps_of(epoch + 1)
+        where = f"after step {step} of {steps}" if step else "before its first step"
         return f"in epoch {epoch + 1} of {self.recipe.epochs}, {where}"
 
     def _kept(self) -> str:

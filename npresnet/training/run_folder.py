@@ -8,6 +8,8 @@
     The weights of the last complete epoch; in the end, the final ones.
 ``curves.png``
     The learning curves so far.
+``report.html``
+    What came of it, on one page; written when the run is complete.
 ``checkpoint.safetensors``, ``checkpoint-previous.safetensors``
     What ``--resume`` needs, and the one before, should the newest be damaged;
     such a one is set aside as ``checkpoint-damaged.safetensors``.
@@ -21,6 +23,7 @@ import csv
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -47,7 +50,8 @@ _NEEDED = (
     "numerics.backend",
     "numerics.algorithm",
 )
-_CURVES, _CHECKPOINT = "curves.png", "checkpoint.safetensors"
+_CURVES, _REPORT = "curves.png", "report.html"
+_CHECKPOINT = "checkpoint.safetensors"
 
 
 class RunFolder:
@@ -65,6 +69,7 @@ class RunFolder:
         self.metrics_path = self.path / _METRICS
         self.weights_path = self.path / _WEIGHTS
         self.curves_path = self.path / _CURVES
+        self.report_path = self.path / _REPORT
         self.checkpoint_path = self.path / _CHECKPOINT
 
     @classmethod
@@ -148,7 +153,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Remove the half-written files of a process that was killed."""
-        for name in (_CONFIG, _METRICS, _WEIGHTS, _CURVES, _CHECKPOINT):
+        for name in (_CONFIG, _METRICS, _WEIGHTS, _CURVES, _REPORT, _CHECKPOINT):
             for path in self.path.glob(f".*new-{name}*"):
                 path.unlink(missing_ok=True)
 
@@ -163,9 +168,14 @@ class RunFolder:
         return read_config(self.config_path)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write ``config.json``."""
+        """Write ``config.json``, with lists of numbers on one line each."""
+        text = json.dumps(config, indent=2)
+        # No string holds a line's end as such: what is matched is a list.
+        text = re.sub(
+            r"\[\n[-+.,\deE\s]*\]", lambda found: " ".join(found[0].split()), text
+        )
         with replacing(self.config_path) as new:
-            new.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            new.write_text(text + "\n", encoding="utf-8")
 
     def write_metrics(self, history: Sequence[Mapping[str, float | None]]) -> None:
         """Write ``metrics.csv``: a header, and one row per epoch."""
@@ -191,6 +201,11 @@ class RunFolder:
 
         with replacing(self.curves_path) as new:
             learning_curves(history, new)
+
+    def write_report(self, html: str) -> None:
+        """Write ``report.html``."""
+        with replacing(self.report_path) as new:
+            new.write_text(html, encoding="utf-8")
 
 
 def read_config(path: Path) -> dict[str, Any]:

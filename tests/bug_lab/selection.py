@@ -27,7 +27,7 @@ _MIRRORS = {
     "npresnet.data.batching": "tests/data/test_batching.py",
     "npresnet.data.cifar10": "tests/data/test_cifar10.py",
     "npresnet.data.digits": "tests/data/test_digits.py",
-    "npresnet.training.recipes": "tests/training/test_recipes.py",
+    "npresnet.training.recipes": "tests/training/test_recipe.py",
     "npresnet.training": "tests/training/test_fit.py::"
     "test_evaluation_does_not_depend_on_the_batch_size_nor_change_the_mode",
 }

@@ -98,7 +98,7 @@ def test_options_that_disagree_with_a_resumed_run_are_refused(folder):
         ("--seed", 5),
         ("--model", "resnet20"),
         ("--dataset", "cifar10"),
-        ("--recipe", "cifar10-short"),
+        ("--recipe", "cifar10-quick"),
         ("--shortcut", "B"),
         ("--lr", 0.3),
         ("--out", "elsewhere"),

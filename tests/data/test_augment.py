@@ -210,6 +210,22 @@ def test_normalize_is_the_formula_rounded_once(dtype):
     assert out.dtype == dtype and out.flags.c_contiguous
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normalize_takes_a_mean_per_pixel(dtype, rng):
+    images = random_images(3, 2, 4, 5).transpose(0, 1, 3, 2)
+    mean, std = rng.random((2, 5, 4)), np.array([0.25, 1.0])
+    out = normalize(images, mean, std, dtype)
+    exact = (images / 255 - mean) / std[:, None, None]
+    np.testing.assert_array_equal(out, exact.astype(dtype))
+    assert out.dtype == dtype and out.flags.c_contiguous
+    # The same mean at every pixel is a mean per channel.
+    even = np.broadcast_to(np.array([0.3, 0.6])[:, None, None], (2, 5, 4))
+    np.testing.assert_array_equal(
+        normalize(images, even, std, dtype), normalize(images, [0.3, 0.6], std, dtype)
+    )
+    assert mean_fill(even) == mean_fill([0.3, 0.6])
+
+
 def test_normalize_keeps_float32_with_float64_statistics():
     images = random_images(2, 1, 3, 3)
     assert normalize(images, np.array([0.5]), np.array([0.5])).dtype == np.float32
@@ -223,7 +239,8 @@ def test_normalize_keeps_float32_with_float64_statistics():
             (1.0, 1.0),
             np.float32,
             ValueError,
-            "mean: expected shape (2,), one number per channel, got (1,)",
+            "mean: expected shape (2,), one number per channel, or (2, 2, 2), one per "
+            "pixel, got (1,)",
         ),
         (
             (0.5, 0.5),

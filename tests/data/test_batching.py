@@ -182,7 +182,8 @@ def test_changing_a_batch_leaves_the_data_set_alone():
         (
             {"mean": (0.5,)},
             ValueError,
-            "mean: expected shape (2,), one number per channel, got (1,)",
+            "mean: expected shape (2,), one number per channel, or (2, 4, 4), one per "
+            "pixel, got (1,)",
         ),
         (
             {"dtype": np.int64},

@@ -30,6 +30,16 @@ def test_dataset_keeps_bytes_labels_and_float32_statistics():
     assert len(data) == 6
 
 
+def test_dataset_keeps_a_mean_per_pixel():
+    mean = np.random.default_rng(1).random((2, 4, 3))
+    data = Dataset(**fields(mean=mean))
+    np.testing.assert_array_equal(data.mean, mean.astype(np.float32))
+    with pytest.raises(
+        ValueError, match=r"std: expected shape \(2,\).*, got \(2, 4, 3\)"
+    ):
+        Dataset(**fields(std=mean))
+
+
 def test_dataset_fields_cannot_be_replaced():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Dataset(**fields()).name = "other"
@@ -99,7 +109,8 @@ def test_dataset_may_be_empty():
         (
             {"mean": (0.5, 0.5, 0.5)},
             ValueError,
-            "mean: expected shape (2,), one number per channel, got (3,)",
+            "mean: expected shape (2,), one number per channel, or (2, 4, 3), one per "
+            "pixel, got (3,)",
         ),
         (
             {"mean": (0.5, np.nan)},

@@ -54,7 +54,7 @@ def tensors(folder):
 
 def assert_same_bits(one, other):
     """Compare two checkpoints to the last bit, the epoch under way included."""
-    for part in ("model", "optimizer"):
+    for part in ("model", "optimizer", "average"):
         ours, theirs = getattr(one, part), getattr(other, part)
         assert ours.keys() == theirs.keys()
         for name in ours:
@@ -102,7 +102,7 @@ class Watch(Silent):
         self.epoch, self.batches = epoch, STEPS - steps
         self.act(self.epoch, self.batches)
 
-    def batch(self, loss, accuracy, images):
+    def batch(self, loss, accuracy, images, lr):
         self.batches += 1
         self.act(self.epoch, self.batches)
 

@@ -29,6 +29,7 @@ def test_the_loss_falls_and_the_folder_is_complete(data, tmp_path):
         "metrics.csv",
         "weights.safetensors",
         "curves.png",
+        "report.html",
         "checkpoint.safetensors",
         "checkpoint-previous.safetensors",
     }

@@ -94,7 +94,7 @@ def test_a_run_that_is_interrupted_after_every_batch_ends_with_the_same_bits(
 def test_measuring_is_not_waited_for(data, whole, tmp_path, monkeypatch):
     measure = loop.evaluate
 
-    def interrupted(model, dataset):
+    def interrupted(model, dataset, **options):
         interrupt()
         pytest.fail("went on measuring")
 

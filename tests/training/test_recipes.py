@@ -1,10 +1,10 @@
-"""Recipes resolve to schedules and settings, and survive JSON."""
+"""The recipes that have a name: complete, sourced, and the paper's to the letter."""
 
 import json
 
 import pytest
 
-from npresnet.optim import Constant, Cosine, OneCycle, StepDecay
+import npresnet as nr
 from npresnet.training import recipes
 
 
@@ -16,36 +16,48 @@ def test_recipes_survive_json(name):
     assert recipe.source
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_sources_are_those_of_settings_in_use(name):
+    recipe = recipes.get(name)
+    named = [setting for names in recipe.sources for setting in names.split()]
+    assert len(named) == len(set(named))
+    assert set(named) <= set(recipe.settings()) - set(recipe.unused())
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_recipes_name_networks_and_data_that_exist(name):
+    recipe = recipes.get(name)
+    assert recipe.dataset in nr.data.names()
+    assert recipe.model in nr.models.names()
+
+
 def test_every_data_set_has_its_default_recipe():
     assert recipes.default_for("digits").name == "digits-quick"
-    assert recipes.default_for("cifar10").name == "cifar10-short"
+    assert recipes.default_for("cifar10").name == "cifar10-quick"
 
 
-def test_schedules_count_steps_of_all_epochs():
-    recipe = recipes.get("digits-quick").changed(epochs=10, lr=0.5)
-    one_cycle = recipe.make_schedule(20)
-    assert one_cycle == OneCycle(0.5, 200, peak_at=0.3)
-    steps = recipe.changed(schedule="steps", milestones=(5, 7.5)).make_schedule(20)
-    assert steps == StepDecay(0.5, (100, 150))
-    cosine = recipe.changed(schedule="cosine", warmup_epochs=0.5).make_schedule(20)
-    assert cosine == Cosine(0.5, 200, warmup_steps=10)
-    assert recipe.changed(schedule="constant").make_schedule(20) == Constant(0.5)
-    assert recipe.changed(epochs=1).make_schedule(1)(0) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 0}, "epochs"),
-        ({"batch_size": 2.5}, "batch_size"),
-        ({"lr": float("nan")}, "lr"),
-        ({"schedule": "zigzag"}, "schedule.*one-cycle.*zigzag"),
-        ({"crop_fill": "pink"}, "crop_fill"),
-    ],
-)
-def test_impossible_settings_are_refused_by_name(changes, message):
-    with pytest.raises(ValueError, match=message):
-        recipes.get("digits-quick").changed(**changes)
+def test_the_papers_recipe_is_the_papers():
+    """He et al. 2016, arXiv 1512.03385, section 4.2."""
+    paper = recipes.get("cifar10-paper")
+    images = 50_000 - paper.validation
+    assert images == 45_000
+    steps = paper.steps_per_epoch(images)
+    assert paper.batch_size == 128
+    assert paper.total_steps(steps) == 64_000
+    assert paper.fitted_to(images) == paper
+    schedule = paper.make_schedule(steps)
+    wanted = {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001}
+    assert {step: schedule(step) for step in wanted} == pytest.approx(wanted)
+    model = nr.models.create(paper.model, shortcut=paper.shortcut)
+    optimizer = paper.make_optimizer(model)
+    (group,) = optimizer.groups  # everything decays alike
+    assert group["weight_decay"] == 1e-4
+    assert group["momentum"] == 0.9
+    assert not group["nesterov"]
+    augment = paper.make_augmentation(3)
+    assert (augment.padding, augment.flip) == (4, True)
+    assert paper.normalization == "pixel"
+    assert not (paper.label_smoothing or paper.ema_decay or paper.test_flip)
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
@@ -53,7 +65,3 @@ def test_unknown_names_are_refused_with_the_known_ones():
         recipes.get("nope")
     with pytest.raises(ValueError, match=r"cifar10, digits.*'mnist'"):
         recipes.default_for("mnist")
-    with pytest.raises(ValueError, match="unknown settings colour"):
-        recipes.Recipe.from_dict({"colour": 1})
-    with pytest.raises(ValueError, match="recipe: "):
-        recipes.Recipe.from_dict({"name": "half"})

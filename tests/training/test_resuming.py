@@ -60,7 +60,7 @@ def test_resuming_a_finished_run_changes_nothing(data, tmp_path):
         ({"epochs": 9}, "epochs.* has 4, got 9"),
         ({"seed": 7}, "seed.* has 3, got 7"),
         ({"lr": 0.5}, "lr"),
-        ({"recipe": "cifar10-short"}, "recipe"),
+        ({"recipe": "cifar10-quick"}, "recipe"),
     ],
 )
 def test_settings_that_disagree_are_refused(data, cut, options, message):
