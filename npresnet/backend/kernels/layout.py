@@ -23,6 +23,7 @@ from npresnet.backend.kernels.compile import kernel
 
 # What a block reads should leave room for the weights in a second-level cache.
 STRIP_BYTES = 256 * 1024
+_MANY_BLOCKS = 16
 
 Table = NDArray[np.int64]
 
@@ -152,7 +153,8 @@ def plan(
         block_images = max(most_rows // image_rows, 1)
         if most_places is not None:
             block_images = most_places // (rows.places * columns.places)
-        block_images = min(max(block_images, 1), images)
+        # Many blocks can be shared out evenly, few cannot.
+        block_images = max(min(block_images, images // _MANY_BLOCKS), 1)
     else:
         # No thinner than the rows that neighbours share make worth while.
         least = min(rows.places, 8 if rows.reach > rows.step else 1)

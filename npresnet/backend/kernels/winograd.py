@@ -60,6 +60,7 @@ _MANY_WEIGHTS = 1 << 15
 # that are read for it, and of all tiles that are computed at a time.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT = 1 << 17, 340
 _MOST_BYTES = 1 << 23
+_MANY_BLOCKS = 16
 # Into how many parts of the batch the weight gradient is cut: a fixed number, whatever
 # the number of threads.
 _PARTS = 4
@@ -130,6 +131,8 @@ def _plan(
     else:
         root = math.isqrt(_PLACES * C * K * 4)
         block = max(_LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT * root) // tile_bytes
+        # Many blocks can be shared out evenly, few cannot.
+        block = min(block, tiles // _MANY_BLOCKS)
     blocks = -(-tiles // _round_up(block, shape.places))
     block = _round_up(-(-tiles // blocks), shape.places)  # all of one size
     pitches = _pitch(C, shape.lanes), _pitch(K, shape.lanes)
