@@ -63,6 +63,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     return compiled
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile `function` into every kernel that calls it."""
+    return numba.njit(forceinline=True, **OPTIONS)(function)
+
+
 def dense(array: NDArray[Any]) -> NDArray[Any]:
     """Return `array` as kernels take it: C-contiguous, aligned and writeable.
 

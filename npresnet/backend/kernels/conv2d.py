@@ -34,12 +34,7 @@ from npresnet.backend.kernels.layout import (
     write_places,
 )
 from npresnet.backend.kernels.prepared import prepared
-from npresnet.backend.kernels.tile import (
-    TileShape,
-    narrow_tile,
-    tile_shape,
-    wide_tile,
-)
+from npresnet.backend.kernels.tile import TileShape, product_tile, tile_shape
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
@@ -119,9 +114,7 @@ class _Plan(NamedTuple):
     writes: Table
     segments: Table
     length: int  # of a segment
-    origin: tuple[
-        int, int, int
-    ]  # of the result: first row, stride of rows, first pixel
+    origin: tuple[int, int, int]  # of results: first row, stride of rows, first pixel
     strip_size: int
 
 
@@ -273,44 +266,25 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
                     p = max(min(p, places - shape.places), 0)  # the last overlaps
                     if not whole:
                         target, target_start, table = few, -p * 2 * lanes, steps
-                    if wide:
-                        wide_tile(
-                            target,
-                            target_start,
-                            table,
-                            a,
-                            start,
-                            reads,
-                            p,
-                            segments,
-                            planned.length,
-                            weights,
-                            k * depth,
-                            bias,
-                            k if whole else 0,
-                            finish.addend,
-                            finish.adds and whole,
-                            finish.floor if whole else lowest,
-                        )
-                    else:
-                        narrow_tile(
-                            target,
-                            target_start,
-                            table,
-                            a,
-                            start,
-                            reads,
-                            p,
-                            segments,
-                            planned.length,
-                            weights,
-                            k * depth,
-                            bias,
-                            k if whole else 0,
-                            finish.addend,
-                            finish.adds and whole,
-                            finish.floor if whole else lowest,
-                        )
+                    product_tile(
+                        wide,
+                        target,
+                        target_start,
+                        table,
+                        a,
+                        start,
+                        reads,
+                        p,
+                        segments,
+                        planned.length,
+                        weights,
+                        k * depth,
+                        bias,
+                        k if whole else 0,
+                        finish.addend,
+                        finish.adds and whole,
+                        finish.floor if whole else lowest,
+                    )
                     if not whole:
                         for q in range(min(shape.places, places)):
                             begin = block_start + g * KG + k + writes[p + q]

@@ -30,12 +30,7 @@ from npresnet.backend.kernels.layout import (
     strip_size,
     tap_places,
 )
-from npresnet.backend.kernels.tile import (
-    TileShape,
-    narrow_sum,
-    tile_shape,
-    wide_sum,
-)
+from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
@@ -182,36 +177,21 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
                     for row in range(0, depth, tile_rows):
                         out_start = start + row * padded
                         read = a_start + g * CG + rows[row]
-                        if wide:
-                            wide_sum(
-                                out,
-                                out_start,
-                                padded,
-                                block > 0,
-                                a,
-                                read,
-                                starts,
-                                length,
-                                planned.step,
-                                grad,
-                                0,
-                                width,
-                            )
-                        else:
-                            narrow_sum(
-                                out,
-                                out_start,
-                                padded,
-                                block > 0,
-                                a,
-                                read,
-                                starts,
-                                length,
-                                planned.step,
-                                grad,
-                                0,
-                                width,
-                            )
+                        sum_tile(
+                            wide,
+                            out,
+                            out_start,
+                            padded,
+                            block > 0,
+                            a,
+                            read,
+                            starts,
+                            length,
+                            planned.step,
+                            grad,
+                            0,
+                            width,
+                        )
 
 
 @kernel

@@ -8,12 +8,14 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import Signature
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
+from npresnet.backend.kernels.compile import inlined
 from npresnet.backend.kernels.tile import PLACES
 from npresnet.backend.kernels.vectors import (
     Emitter,
     Values,
+    compiled_as,
     number,
     pointer,
     vector_lanes,
@@ -74,15 +76,17 @@ def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    @overload(tile, strict=False)
-    def compiled(*arguments):
-        def implementation(*arguments):
-            in_registers(*arguments)
-
-        return implementation
-
-    return tile
+    return compiled_as(tile, in_registers)
 
 
 wide_product = make_matrix_tile(PLACES, 2)
 narrow_product = make_matrix_tile(PLACES, 1)
+
+
+@inlined
+def matrix_tile(wide, *arguments):
+    """Compute a tile of two vectors of columns, or of one."""
+    if wide:
+        wide_product(*arguments)
+    else:
+        narrow_product(*arguments)

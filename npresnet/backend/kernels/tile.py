@@ -22,11 +22,13 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import Signature
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
+from npresnet.backend.kernels.compile import inlined
 from npresnet.backend.kernels.vectors import (
     Emitter,
     Values,
+    compiled_as,
     number,
     pointer,
     vector_lanes,
@@ -178,14 +180,7 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    @overload(tile, strict=False)
-    def compiled(*arguments):
-        def implementation(*arguments):
-            in_registers(*arguments)
-
-        return implementation
-
-    return tile
+    return compiled_as(tile, in_registers)
 
 
 def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
@@ -289,17 +284,28 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    @overload(tile, strict=False)
-    def compiled(*arguments):
-        def implementation(*arguments):
-            in_registers(*arguments)
-
-        return implementation
-
-    return tile
+    return compiled_as(tile, in_registers)
 
 
 wide_tile = make_product_tile(PLACES, 2)
 narrow_tile = make_product_tile(PLACES, 1)
 wide_sum = make_sum_tile(ROWS, 2)
 narrow_sum = make_sum_tile(2 * ROWS, 1)
+
+
+@inlined
+def product_tile(wide, *arguments):
+    """Compute a tile of two vectors of channels, or of one."""
+    if wide:
+        wide_tile(*arguments)
+    else:
+        narrow_tile(*arguments)
+
+
+@inlined
+def sum_tile(wide, *arguments):
+    """Add a tile of two vectors of channels up, or of one with twice the rows."""
+    if wide:
+        wide_sum(*arguments)
+    else:
+        narrow_sum(*arguments)

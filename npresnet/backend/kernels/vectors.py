@@ -17,6 +17,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
+from numba.extending import overload
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
@@ -194,6 +195,19 @@ class Emitter:
         branch.set_metadata("llvm.loop", self._no_unrolling())
         builder.position_at_end(after)
         return list(new)
+
+
+def compiled_as(function: Callable[..., None], written: Any) -> Callable[..., None]:
+    """Let compiled code run what is `written` in place of a plain function."""
+
+    @overload(function, strict=False)
+    def compiled(*arguments):
+        def implementation(*arguments):
+            written(*arguments)
+
+        return implementation
+
+    return function
 
 
 def pointer(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> ir.Value:

@@ -30,14 +30,9 @@ from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.finish import Finish, finish_with
 from npresnet.backend.kernels.layout import Table
-from npresnet.backend.kernels.matrix_tile import narrow_product, wide_product
+from npresnet.backend.kernels.matrix_tile import matrix_tile
 from npresnet.backend.kernels.prepared import prepared
-from npresnet.backend.kernels.tile import (
-    TileShape,
-    narrow_sum,
-    tile_shape,
-    wide_sum,
-)
+from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
 from npresnet.backend.kernels.winograd_transforms import (
     transform_grad_weights,
     transform_grads,
@@ -244,30 +239,18 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
         target, source, weights = sums[z].reshape(-1), values[z].reshape(-1), factors[z]
         for t in range(0, count, shape.places):
             place, begin = t * planned.out_pitch + k, t * planned.in_pitch
-            if k + shape.lanes < K:
-                wide_product(
-                    target,
-                    place,
-                    planned.out_pitch,
-                    source,
-                    begin,
-                    planned.in_pitch,
-                    C,
-                    weights,
-                    k * C,
-                )
-            else:
-                narrow_product(
-                    target,
-                    place,
-                    planned.out_pitch,
-                    source,
-                    begin,
-                    planned.in_pitch,
-                    C,
-                    weights,
-                    k * C,
-                )
+            matrix_tile(
+                k + shape.lanes < K,
+                target,
+                place,
+                planned.out_pitch,
+                source,
+                begin,
+                planned.in_pitch,
+                C,
+                weights,
+                k * C,
+            )
 
 
 @kernel
@@ -285,36 +268,21 @@ def _add_products(total, adds, grads, values, planned, count, first, last):
         out, a, b = total[z].reshape(-1), values[z].reshape(-1), grads[z].reshape(-1)
         wide = k + shape.lanes < K
         for c in range(0, C, shape.rows if wide else 2 * shape.rows):
-            if wide:
-                wide_sum(
-                    out,
-                    c * K + k,
-                    K,
-                    adds,
-                    a,
-                    c,
-                    planned.origin,
-                    count,
-                    planned.in_pitch,
-                    b,
-                    k,
-                    planned.out_pitch,
-                )
-            else:
-                narrow_sum(
-                    out,
-                    c * K + k,
-                    K,
-                    adds,
-                    a,
-                    c,
-                    planned.origin,
-                    count,
-                    planned.in_pitch,
-                    b,
-                    k,
-                    planned.out_pitch,
-                )
+            sum_tile(
+                wide,
+                out,
+                c * K + k,
+                K,
+                adds,
+                a,
+                c,
+                planned.origin,
+                count,
+                planned.in_pitch,
+                b,
+                k,
+                planned.out_pitch,
+            )
 
 
 @kernel
