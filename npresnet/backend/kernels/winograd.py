@@ -54,7 +54,7 @@ _MANY_WEIGHTS = 1 << 15
 # Bytes of transformed pixels: of a block, by the square root of the bytes of weights
 # that are read for it, and of all tiles that are computed at a time.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT = 1 << 17, 340
-_MOST_BYTES = 1 << 23
+_MOST_BYTES = 1 << 22
 _MANY_BLOCKS = 16
 # Into how many parts of the batch the weight gradient is cut: a fixed number, whatever
 # the number of threads.
