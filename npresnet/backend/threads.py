@@ -17,11 +17,11 @@ from typing import Any
 # More would leave work to others when a thread is held up, but two threads that end a
 # piece at the same moment queue for Python's lock.
 _PIECES_PER_THREAD = 1
-# How often a thread looks before it does something else: a worker, waiting for more,
-# for longer than the pauses between the kernels of a network; a caller, waiting for a
-# worker that may have lost its processor, for some microseconds.
-_PAUSE = 1 << 15  # some microseconds
-_LONG, _SHORT = 1 << 20, 1 << 17
+# How often a thread looks at a number before it does something else. A worker waits for
+# more, longer than the pauses between a network's kernels; a caller waits for a worker,
+# which may have lost its processor; and a caller gives a worker that has taken a job up
+# the time to let go of Python's lock.
+_LONG, _SHORT, _PAUSE = 1 << 20, 1 << 17, 1 << 15
 
 
 def available_threads() -> int:
@@ -70,6 +70,10 @@ class _Worker:
         )
         if self._state[self._ASLEEP]:
             self._alarm.release()
+
+    def forget(self) -> None:
+        """Let go of the job, which holds on to arrays."""
+        self._job = _do_nothing
 
     def finish(self) -> None:
         """Wait until all jobs are done."""
@@ -234,5 +238,6 @@ def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None
         for worker in workers:
             if worker.ident in begun:
                 worker.finish()
+            worker.forget()
     if errors:
         raise errors[0]

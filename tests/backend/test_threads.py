@@ -1,7 +1,9 @@
 """Threads change the speed and nothing else."""
 
+import gc
 import os
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -96,6 +98,16 @@ def test_a_worker_that_wakes_up_late_does_nothing_twice(thread_count):
             threading.Event().wait(0.02)  # workers go to sleep
         threads.share_out(kernel, 40, done)
         assert (done == times).all(), times
+
+
+def test_no_array_is_held_once_the_work_is_done(thread_count):
+    thread_count(2)
+    array = np.zeros(40)
+    gone = weakref.ref(array)
+    threads.share_out(lambda done, first, last: None, 40, array)
+    del array
+    gc.collect()
+    assert gone() is None
 
 
 def test_an_exception_in_any_thread_reaches_the_caller(thread_count):
