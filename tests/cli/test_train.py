@@ -249,7 +249,7 @@ def test_ctrl_c_loses_nothing_and_resumes_to_the_same_bits(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
 def test_the_program_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
-    settings = ["--epochs", "12", "--seed", "1", "--quiet"]
+    settings = ["--epochs", "60", "--seed", "1", "--quiet"]
     program = [sys.executable, "-m", "npresnet", "train"]
     silent = {"cwd": tmp_path, "stdout": subprocess.DEVNULL}
     straight = subprocess.run([*program, *settings, "--out", "whole"], **silent)
@@ -262,7 +262,7 @@ def test_the_program_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
         how = ["--resume", "cut"] if exists else [*settings, "--out", "cut"]
         process = subprocess.Popen([*program, *how], **silent)
         try:
-            process.wait(timeout=moments.uniform(0.5, 6))
+            process.wait(timeout=moments.uniform(0.5, 4))
             break
         except subprocess.TimeoutExpired:
             process.kill()
