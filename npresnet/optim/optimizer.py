@@ -50,7 +50,7 @@ class Optimizer:
                 if name in ("weight_decay", "momentum", "dampening"):
                     _non_negative(name, value)
         self._slot: list[dict[str, NDArray[Any]]] = [{} for _ in self._parameters()]
-        self._scratch: dict[tuple[np.dtype[Any], int], NDArray[Any]] = {}
+        self._scratch: dict[np.dtype[Any], NDArray[Any]] = {}
 
     @property
     def lr(self) -> float:
@@ -143,13 +143,12 @@ class Optimizer:
         for group in self.groups:
             yield from group["params"]
 
-    def _temporary(self, like: NDArray[Any], number: int = 0) -> NDArray[Any]:
+    def _temporary(self, like: NDArray[Any]) -> NDArray[Any]:
         """Return a scratch array of `like`'s shape, shared by all parameters."""
-        key = (like.dtype, number)
-        scratch = self._scratch.get(key)
+        scratch = self._scratch.get(like.dtype)
         if scratch is None or scratch.size < like.size:
             largest = max(p.data.size for p in self._parameters())
-            scratch = self._scratch[key] = np.empty(largest, like.dtype)
+            scratch = self._scratch[like.dtype] = np.empty(largest, like.dtype)
         return scratch[: like.size].reshape(like.shape)
 
 

@@ -93,6 +93,18 @@ def test_a_block_of_somebody_elses_is_taken_as_written(rng):
     assert (ours(x) != theirs(x)).any()
 
 
+def test_a_block_whose_branch_was_replaced_takes_the_new_one(rng):
+    block = nr.models.BasicBlock(4, 4)
+    x = rng.standard_normal((2, 4, 5, 5)).astype(np.float32)
+    block.branch_forward = np.zeros_like
+    np.testing.assert_array_equal(block(x), np.maximum(x, 0))
+    block = nr.models.BasicBlock(4, 4)
+    block.branch_backward = lambda grad_sum, input_grad=True: np.zeros_like(grad_sum)
+    out = block(x)
+    grad = rng.standard_normal(x.shape).astype(np.float32)
+    np.testing.assert_array_equal(block.backward(grad), grad * (out > 0))
+
+
 def test_a_layer_whose_method_was_replaced_is_really_called(rng):
     block, calls = nr.models.BasicBlock(4, 4), []
     forward = block.bn1.forward
