@@ -71,6 +71,7 @@ _MODULES = {
     "reference": "npresnet.backend.reference",
 }
 _name = "numba"
+_module: ModuleType | None = None  # once it is needed
 
 
 def get_backend() -> str:
@@ -86,11 +87,11 @@ def set_backend(name: str) -> None:
     ValueError
         If there is no backend of that name.
     """
-    global _name
+    global _name, _module
     if name not in _MODULES:
         known = ", ".join(map(repr, _MODULES))
         raise ValueError(f"name must be one of {known}, got {name!r}")
-    _name = name
+    _name, _module = name, None
 
 
 @contextmanager
@@ -114,7 +115,10 @@ def using_backend(name: str) -> Iterator[None]:
 
 def module() -> ModuleType:
     """Return the module that holds the operations in use."""
-    return importlib.import_module(_MODULES[_name])
+    global _module
+    if _module is None:
+        _module = importlib.import_module(_MODULES[_name])
+    return _module
 
 
 def __getattr__(name: str) -> Any:

@@ -103,7 +103,9 @@ class SGD(Optimizer):
         velocity, first = data, False  # never looked at without momentum
         if momentum:
             first = "momentum_buffer" not in slots
-            velocity = slots.setdefault("momentum_buffer", np.zeros_like(data))
+            if first:
+                slots["momentum_buffer"] = np.zeros_like(data)
+            velocity = slots["momentum_buffer"]
         backend.sgd_update(
             data,
             grad,

@@ -51,7 +51,7 @@ def test_a_view_keeps_the_memory_of_its_array(view):
 
 
 def test_arrays_have_their_shape_and_begin_at_a_cache_line(dtype):
-    for shape in ((1,), (3, 5), LARGE, (1000, 1001)):
+    for shape in ((64, 70), LARGE, (1000, 1001)):
         array = memory.empty(shape, dtype)
         assert array.shape == shape and array.dtype == dtype
         assert address(array) % 64 == 0

@@ -17,64 +17,73 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 # Smaller arrays are cheap: the C library keeps their memory anyway.
-_LEAST_BYTES = 1 << 20
-_STEP = 1 << 16  # sizes are rounded up to multiples of this
+_LEAST_BYTES = 1 << 14
+_STEP = 1 << 12  # sizes are rounded up to multiples of this
 _LINE = 64  # bytes
 # Memory is given back when so many requests have passed it by: some training steps.
-_PATIENCE = 2000
-# References to a buffer that nobody uses: the list's, the loop variable's, and the
-# argument of `sys.getrefcount`. An array made of it holds one more, and so does every
-# view of that array, because NumPy lets views refer to the buffer itself.
-_IDLE = 3
+_PATIENCE = 3000
+# References to memory that nobody uses: its buffer's and the argument of
+# `sys.getrefcount`. An array made of it holds one more, and so does every view of that
+# array, because NumPy lets views refer to the memory itself.
+_IDLE = 2
+
+
+class _Buffer:
+    """Memory, where its first whole line of the cache begins, and when it was used."""
+
+    __slots__ = ("begin", "last_use", "memory")
+
+    def __init__(self, size: int) -> None:
+        self.memory = np.empty(size + _LINE, np.uint8)
+        self.begin = -self.memory.ctypes.data % _LINE
+        self.last_use = 0  # the number of the request
 
 
 class _Buffers:
-    """Buffers by size, with the number of the request that each last served."""
+    """Buffers by size."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._buffers: dict[int, list[NDArray[np.uint8]]] = {}
-        self._last_use: dict[int, int] = {}  # by the buffer's id
+        self._buffers: dict[int, list[_Buffer]] = {}
         self._requests = 0
 
-    def take(self, size: int) -> NDArray[np.uint8]:
-        """Return a buffer of at least `size` bytes."""
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Make an array of memory that nobody looks at."""
+        size = math.prod(shape) * dtype.itemsize
         size = -(-size // _STEP) * _STEP
         with self._lock:
             self._requests += 1
             same = self._buffers.setdefault(size, [])
             for buffer in same:
-                if sys.getrefcount(buffer) == _IDLE:
+                if sys.getrefcount(buffer.memory) == _IDLE:
                     break
             else:
                 self._give_back()
-                buffer = np.empty(size, np.uint8)
+                buffer = _Buffer(size)
                 same.append(buffer)
-            self._last_use[id(buffer)] = self._requests
-            return buffer
+            buffer.last_use = self._requests
+            return np.ndarray(shape, dtype, buffer.memory, buffer.begin)
 
     def _give_back(self) -> None:
         """Let go of what has been idle for long."""
         for same in self._buffers.values():
-            for i in reversed(range(len(same))):
-                buffer = same[i]
-                idle = self._requests - self._last_use[id(buffer)] > _PATIENCE
-                if idle and sys.getrefcount(buffer) == _IDLE:
-                    del self._last_use[id(buffer)], same[i]
+            same[:] = [
+                buffer
+                for buffer in same
+                if sys.getrefcount(buffer.memory) != _IDLE
+                or self._requests - buffer.last_use <= _PATIENCE
+            ]
 
 
 _buffers = _Buffers()
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Make an array like `numpy.empty`, of memory used before if it is a large one.
+    """Make an array like `numpy.empty`, of memory used before unless it is small.
 
     It begins at a line of the cache, so that vectors never lie across two of them.
     """
     dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    room = size + _LINE
-    large = size >= _LEAST_BYTES
-    buffer = _buffers.take(room) if large else np.empty(room, np.uint8)
-    begin = -buffer.ctypes.data % _LINE
-    return buffer[begin : begin + size].view(dtype).reshape(shape)
+    if math.prod(shape) * dtype.itemsize < _LEAST_BYTES:
+        return np.empty(shape, dtype)
+    return _buffers.empty(shape, dtype)

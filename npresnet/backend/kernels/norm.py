@@ -26,13 +26,21 @@ _RUN = 1000  # elements, at least; some four vectors of them stay in the cache
 RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
 
 
-def repeated(*vectors: Array) -> Array:
-    """Repeat vectors (C,), each until it is as long as a run: a row for each."""
-    C = len(vectors[0])
-    rows = np.empty((len(vectors), -(-_RUN // C), C), vectors[0].dtype)
-    for row, vector in zip(rows, vectors, strict=True):
-        row[...] = vector
-    return rows.reshape(len(vectors), -1)
+def run_length(channels: int) -> int:
+    """Return the length of a run: whole pixels."""
+    return -(-_RUN // channels) * channels
+
+
+@kernel
+def repeated(vector, run):
+    """Repeat a vector (C,) until it is as long as a run."""
+    C = len(vector)
+    out = np.empty(run, vector.dtype)
+    for begin in range(0, run, C):
+        pixel = out[begin : begin + C]
+        for c in range(C):
+            pixel[c] = vector[c]
+    return out
 
 
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
@@ -42,10 +50,10 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     # the squares that the variance is made of.
     C = x.shape[1]
     k = x[0, :, 0, 0].astype(np.float64)
-    (pivot,) = repeated(k)
-    length, count = pieces(x.size, len(pivot), RUNS)
+    run = run_length(C)
+    length, count = pieces(x.size, run, RUNS)
     sums, squares = np.empty((2, count, C), np.float64)
-    share_out(_statistics, count, sums, squares, flat(x), pivot, length)
+    share_out(_statistics, count, sums, squares, flat(x), k, run, length)
     mean, variance = np.empty((2, C), x.dtype)
     _mean_and_variance(mean, variance, sums, squares, k, x.size // C)
     return mean, variance
@@ -56,9 +64,10 @@ def batch_norm_normalize(
 ) -> Array:
     """See `reference.batch_norm_normalize`."""
     out = empty_images(x.shape, x.dtype)
-    vectors = repeated(mean, weight * inverse_std, bias)
-    length, count = pieces(x.size, vectors.shape[1], RUNS)
-    share_out(_normalize, count, flat(out), flat(x), *vectors, length)
+    vectors = mean, weight * inverse_std, bias
+    run = run_length(x.shape[1])
+    length, count = pieces(x.size, run, RUNS)
+    share_out(_normalize, count, flat(out), flat(x), *vectors, run, length)
     return out
 
 
@@ -67,11 +76,11 @@ def batch_norm_grad_sums(
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
     C = x.shape[1]
-    (means,) = repeated(mean)
-    length, count = pieces(x.size, len(means), RUNS)
+    run = run_length(C)
+    length, count = pieces(x.size, run, RUNS)
     sums, products = np.empty((2, count, C), np.float64)
     images = flat(grad_output), flat(x)
-    share_out(_grad_sums, count, sums, products, *images, means, length)
+    share_out(_grad_sums, count, sums, products, *images, mean, run, length)
     total, total_x_hat = np.empty((2, C), x.dtype)
     totals(total, total_x_hat, sums, products, inverse_std)
     return total, total_x_hat
@@ -88,16 +97,17 @@ def batch_norm_grad_input(
 ) -> Array:
     """See `reference.batch_norm_grad_input`."""
     grad_input = empty_images(x.shape, x.dtype)
-    vectors = repeated(mean, inverse_std * mean_grad_x_hat, scale, mean_grad)
-    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    vectors = mean, inverse_std * mean_grad_x_hat, scale, mean_grad
+    run = run_length(x.shape[1])
+    length, count = pieces(x.size, run, RUNS)
     images = flat(grad_input), flat(grad_output), flat(x)
-    share_out(_grad_input, count, *images, *vectors, length)
+    share_out(_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 
 @kernel
-def _statistics(sums, squares, x, pivot, length, first, last):
-    run = len(pivot)
+def _statistics(sums, squares, x, pivot, run, length, first, last):
+    pivot = repeated(pivot, run)
     run_sums, run_squares = np.empty(run, np.float64), np.empty(run, np.float64)
     for p in range(first, last):
         run_sums[:] = 0
@@ -155,8 +165,8 @@ def _mean_and_variance(mean, variance, sums, squares, k, m):
 
 
 @kernel
-def _normalize(out, x, mean, scale, bias, length, first, last):
-    run = len(mean)
+def _normalize(out, x, mean, scale, bias, run, length, first, last):
+    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     for begin in range(0, len(x), run):
         row, target = x[begin : begin + run], out[begin : begin + run]
@@ -165,8 +175,8 @@ def _normalize(out, x, mean, scale, bias, length, first, last):
 
 
 @kernel
-def _grad_sums(sums, products, grad_output, x, mean, length, first, last):
-    run = len(mean)
+def _grad_sums(sums, products, grad_output, x, mean, run, length, first, last):
+    mean = repeated(mean, run)
     run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
     for p in range(first, last):
         run_sums[:] = 0
@@ -219,10 +229,11 @@ def totals(total, total_x_hat, sums, products, inverse_std):
 
 @kernel
 def _grad_input(
-    grad_input, grad_output, x, mean, slope, scale, mean_grad, length, first, last
+    grad_input, grad_output, x, mean, slope, scale, mean_grad, run, length, first, last
 ):
     # slope = inverse_std * mean_grad_x_hat, so that x_hat is not computed apart.
-    run = len(mean)
+    mean, slope = repeated(mean, run), repeated(slope, run)
+    scale, mean_grad = repeated(scale, run), repeated(mean_grad, run)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     x = x[first * length : last * length]

@@ -19,6 +19,7 @@ from npresnet.backend.kernels.norm import (
     add_two_products,
     fold,
     repeated,
+    run_length,
     totals,
 )
 from npresnet.backend.threads import share_out
@@ -36,13 +37,14 @@ def batch_norm_relu(
 ) -> Array:
     """See `reference.batch_norm_relu`."""
     out = empty_images(x.shape, x.dtype)
-    vectors = repeated(mean, weight * inverse_std, bias)
-    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    vectors = mean, weight * inverse_std, bias
+    run = run_length(x.shape[1])
+    length, count = pieces(x.size, run, RUNS)
     if addend is None:
-        share_out(_normalize_relu, count, flat(out), flat(x), *vectors, length)
+        share_out(_normalize_relu, count, flat(out), flat(x), *vectors, run, length)
     else:
         images = flat(out), flat(x), flat(addend)
-        share_out(_normalize_add_relu, count, *images, *vectors, length)
+        share_out(_normalize_add_relu, count, *images, *vectors, run, length)
     return out
 
 
@@ -52,11 +54,11 @@ def batch_norm_relu_grad_sums(
     """See `reference.batch_norm_relu_grad_sums`."""
     C = x.shape[1]
     grad_sum = empty_images(x.shape, x.dtype)
-    (means,) = repeated(mean)
-    length, count = pieces(x.size, len(means), RUNS)
+    run = run_length(C)
+    length, count = pieces(x.size, run, RUNS)
     sums, products = np.empty((2, count, C), np.float64)
     images = flat(grad_sum), flat(grad_output), flat(out), flat(x)
-    share_out(_mask_and_sum, count, sums, products, *images, means, length)
+    share_out(_mask_and_sum, count, sums, products, *images, mean, run, length)
     total, total_x_hat = np.empty((2, C), x.dtype)
     totals(total, total_x_hat, sums, products, inverse_std)
     return grad_sum, total, total_x_hat
@@ -72,11 +74,12 @@ def rectified_batch_norm_grad_sums(
 ) -> tuple[Array, Array]:
     """See `reference.rectified_batch_norm_grad_sums`."""
     C = x.shape[1]
-    vectors = repeated(mean, weight * inverse_std, bias)
-    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    vectors = mean, weight * inverse_std, bias
+    run = run_length(C)
+    length, count = pieces(x.size, run, RUNS)
     sums, products = np.empty((2, count, C), np.float64)
     images = flat(grad_output), flat(x)
-    share_out(_rectified_sums, count, sums, products, *images, *vectors, length)
+    share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
     total, total_x_hat = np.empty((2, C), x.dtype)
     totals(total, total_x_hat, sums, products, inverse_std)
     return total, total_x_hat
@@ -95,16 +98,18 @@ def rectified_batch_norm_grad_input(
     """See `reference.rectified_batch_norm_grad_input`."""
     grad_input = empty_images(x.shape, x.dtype)
     slope = inverse_std * mean_grad_x_hat
-    vectors = repeated(mean, weight * inverse_std, bias, slope, mean_grad)
-    length, count = pieces(x.size, vectors.shape[1], RUNS)
+    vectors = mean, weight * inverse_std, bias, slope, mean_grad
+    run = run_length(x.shape[1])
+    length, count = pieces(x.size, run, RUNS)
     images = flat(grad_input), flat(grad_output), flat(x)
-    share_out(_rectified_grad_input, count, *images, *vectors, length)
+    share_out(_rectified_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 
 @kernel
-def _normalize_relu(out, x, mean, scale, bias, length, first, last):
-    run, zero = len(mean), x.dtype.type(0)
+def _normalize_relu(out, x, mean, scale, bias, run, length, first, last):
+    zero = x.dtype.type(0)
+    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     for begin in range(0, len(x), run):
         row, target = x[begin : begin + run], out[begin : begin + run]
@@ -114,8 +119,9 @@ def _normalize_relu(out, x, mean, scale, bias, length, first, last):
 
 
 @kernel
-def _normalize_add_relu(out, x, addend, mean, scale, bias, length, first, last):
-    run, zero = len(mean), x.dtype.type(0)
+def _normalize_add_relu(out, x, addend, mean, scale, bias, run, length, first, last):
+    zero = x.dtype.type(0)
+    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     addend = addend[first * length : last * length]
     for begin in range(0, len(x), run):
@@ -128,9 +134,9 @@ def _normalize_add_relu(out, x, addend, mean, scale, bias, length, first, last):
 
 @kernel
 def _mask_and_sum(
-    sums, products, grad_sum, grad_output, out, x, mean, length, first, last
+    sums, products, grad_sum, grad_output, out, x, mean, run, length, first, last
 ):
-    run = len(mean)
+    mean = repeated(mean, run)
     run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
     for p in range(first, last):
         run_sums[:] = 0
@@ -164,9 +170,9 @@ def _mask(masked, grad, gate):
 
 @kernel
 def _rectified_sums(
-    sums, products, grad_output, x, mean, scale, bias, length, first, last
+    sums, products, grad_output, x, mean, scale, bias, run, length, first, last
 ):
-    run = len(mean)
+    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
     run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
     masked = np.empty(run, x.dtype)
     for p in range(first, last):
@@ -221,11 +227,14 @@ def _rectified_grad_input(
     bias,
     slope,
     mean_grad,
+    run,
     length,
     first,
     last,
 ):
-    run, zero = len(mean), x.dtype.type(0)
+    zero = x.dtype.type(0)
+    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
+    slope, mean_grad = repeated(slope, run), repeated(mean_grad, run)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     x = x[first * length : last * length]

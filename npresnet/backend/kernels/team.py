@@ -1,0 +1,257 @@
+"""Threads that compute together, and meet without asking Python for its lock.
+
+Waking a thread that sleeps, or handing Python's lock from one to another, takes longer
+than many a kernel runs. A worker therefore stays in compiled code, where it looks at a
+number in memory again and again. The caller of a kernel leaves there where the kernel
+is and what it is called with; both take pieces until there are no more.
+
+What they share is an array of integers, on cache lines of their own::
+
+    TICKET    job << 32 | pieces << 16 | pieces that are taken
+    FINISHED  pieces that are done
+    ADDRESS   of the job: a function, and behind it the arguments
+    BLOCKS    that the pieces are shares of
+    FAILED    whether a piece ended in an exception
+"""
+
+from __future__ import annotations
+
+import sys
+import types as python_types
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.typing.templates import Signature
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from npresnet.backend.kernels.compile import inlined, kernel
+from npresnet.backend.kernels.vectors import I32, I64, pointer
+
+MOST_PIECES = 0xFFFF
+_TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED = range(0, 40, 8)
+_BYTES = ir.IntType(8).as_pointer()
+# A job's function: called with the address of the job, and a range of blocks.
+_PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
+_PATIENCE = 1 << 14  # looks, before a thread offers its processor to others
+
+
+def new_team() -> NDArray[np.int64]:
+    """Make the numbers that a team shares."""
+    return np.zeros(40, np.int64)
+
+
+def launcher(compiled: Any) -> Any:
+    """Make the function that has a team run a kernel.
+
+    It is called with the team, the number of blocks, the number of pieces, and the
+    kernel's arguments without the range. It returns whether a piece has failed.
+    """
+    # A copy of `_launch` for this kernel, which is a global variable of it. Compiled
+    # code is kept under the qualified name.
+    name = f"launch_{compiled.__module__}_{compiled.__name__}".replace(".", "_")
+    copy = python_types.FunctionType(
+        _launch.__code__, {**globals(), "_kernel": compiled}, name
+    )
+    copy.__qualname__ = name
+    return kernel(copy)
+
+
+_kernel: Any = None  # of a copy
+
+
+def _launch(team, blocks, pieces, *arguments):
+    return _lead(team, _job(_kernel, arguments), blocks, pieces)
+
+
+@intrinsic
+def _job(typing, function, arguments):
+    """Leave a function and its arguments in memory, until the caller returns."""
+    piece = function.get_call_type(typing, (*arguments, types.intp, types.intp), {})
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        packed = args[1]
+        kind = ir.LiteralStructType([_PIECE.as_pointer(), packed.type])
+        job = cgutils.alloca_once(builder, kind)
+        run = _piece(context, builder.module, function, piece, arguments, kind)
+        builder.store(run, cgutils.gep_inbounds(builder, job, 0, 0))
+        builder.store(packed, cgutils.gep_inbounds(builder, job, 0, 1))
+        return builder.ptrtoint(job, I64)
+
+    return types.int64(function, arguments), generate
+
+
+def _piece(
+    context: Any, module: ir.Module, function: Any, piece: Any, arguments: Any, kind: Any
+) -> ir.Function:
+    """Write the function of a job: unpack the arguments and call the kernel."""
+    compiled = function.dispatcher.get_compile_result(piece)
+    context.add_linking_libs([compiled.library])
+    description = compiled.fndesc
+    kernel_function = context.declare_function(module, description)
+    run = ir.Function(module, _PIECE, f"piece_of_{description.mangled_name}")
+    run.linkage = "internal"
+    builder = ir.IRBuilder(run.append_basic_block())
+    address, first, last = run.args
+    job = builder.bitcast(address, kind.as_pointer())
+    packed = builder.load(cgutils.gep_inbounds(builder, job, 0, 1))
+    values = cgutils.unpack_tuple(builder, packed, len(arguments))
+    status, _ = context.call_conv.call_function(
+        builder,
+        kernel_function,
+        description.restype,
+        description.argtypes,
+        [*values, first, last],
+    )
+    builder.ret(builder.zext(status.is_error, I32))
+    return run
+
+
+@intrinsic
+def _run(typing, address, first, last):
+    """Run a range of blocks of a job; tell whether it failed."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        job = builder.inttoptr(args[0], _BYTES)
+        place = builder.bitcast(job, _PIECE.as_pointer().as_pointer())
+        failed = builder.call(builder.load(place), [job, args[1], args[2]])
+        return builder.zext(failed, I64)
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _load(typing, numbers, i):
+    """Read ``numbers[i]`` as it is now: no compiler may keep an older value."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        begin = pointer(context, builder, signature.args[0], args[0])
+        return builder.load_atomic(builder.gep(begin, [args[1]]), "seq_cst", 8)
+
+    return types.int64(numbers, types.intp), generate
+
+
+@intrinsic
+def _store(typing, numbers, i, value):
+    """Write ``numbers[i]``, after all that came before."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        begin = pointer(context, builder, signature.args[0], args[0])
+        place = builder.gep(begin, [args[1]])
+        builder.store_atomic(args[2], place, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.int64), generate
+
+
+@intrinsic
+def _add(typing, numbers, i, value):
+    """Add to ``numbers[i]`` in one step, whoever else does."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        begin = pointer(context, builder, signature.args[0], args[0])
+        place = builder.gep(begin, [args[1]])
+        builder.atomic_rmw("add", place, args[2], "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.int64), generate
+
+
+@intrinsic
+def _replace(typing, numbers, i, old, new):
+    """Write ``numbers[i]`` if it is still the old one; tell whether it was."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        begin = pointer(context, builder, signature.args[0], args[0])
+        place = builder.gep(begin, [args[1]])
+        found = builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(numbers, types.intp, types.int64, types.int64), generate
+
+
+@intrinsic
+def _yield_processor(typing):
+    """Let another thread have the processor, if one waits for it."""
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        if sys.platform != "win32":  # where this is in no library that is always there
+            kind = ir.FunctionType(I32, [])
+            module = builder.module
+            builder.call(cgutils.get_or_insert_function(module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@inlined
+def _take_piece(team):
+    """Do the next piece, if there is one; tell whether there may be more."""
+    ticket = _load(team, _TICKET)
+    pieces, piece = (ticket >> 16) & MOST_PIECES, ticket & MOST_PIECES
+    if piece >= pieces:
+        return False
+    # These belong to the ticket if it is still there when it is exchanged: they are
+    # not written before all pieces of the last job are done.
+    address, blocks = _load(team, _ADDRESS), _load(team, _BLOCKS)
+    if _replace(team, _TICKET, ticket, ticket + 1):
+        first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
+        if _run(address, first, last) != 0:
+            _store(team, _FAILED, 1)
+        _add(team, _FINISHED, 1)
+    return True
+
+
+@inlined
+def _lead(team, address, blocks, pieces):
+    """Have a job done, by the caller and by whoever else looks at the numbers."""
+    _store(team, _ADDRESS, address)
+    _store(team, _BLOCKS, blocks)
+    _store(team, _FINISHED, 0)
+    _store(team, _FAILED, 0)
+    job = ((_load(team, _TICKET) >> 32) + 1) & 0x7FFFFFFF
+    _store(team, _TICKET, job << 32 | pieces << 16)
+    while _take_piece(team):
+        pass
+    looks = 0
+    while _load(team, _FINISHED) < pieces:
+        looks += 1
+        if looks > _PATIENCE:
+            _yield_processor()
+    return _load(team, _FAILED) != 0
+
+
+@kernel
+def serve(team, asleep, looks):
+    """Do pieces until there have been none for so many looks; then fall asleep.
+
+    asleep[0] says so. Who has set it looks once more, so that who gives a job and
+    then finds it 0 can count on being seen.
+    """
+    _store(asleep, 0, 0)
+    idle = 0
+    while True:
+        if _take_piece(team):
+            _store(asleep, 0, 0)
+            idle = 0
+        idle += 1
+        if idle == looks:
+            _store(asleep, 0, 1)
+        elif idle > looks:
+            return
