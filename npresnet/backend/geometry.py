@@ -87,6 +87,8 @@ class Geometry(NamedTuple):
 
 def as_pair(name: str, value: int | Pair, *, least: int) -> Pair:
     """Return `value` as (vertical, horizontal); a single int stands for both."""
+    if type(value) is int and value >= least:
+        return value, value
     pair = (value, value) if not isinstance(value, tuple | list) else tuple(value)
     if len(pair) != 2 or not all(_is_int(v) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")

@@ -61,6 +61,26 @@ def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
         raise ValueError(f"{name} must have shape {expected} {why}, got {value.shape}")
 
 
+def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
+    """Insist on arrays (length,) of the dtype of another one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `array` and `shape` do, for the first that is something else.
+    """
+    expected = (length,)
+    for name, value in named.items():
+        if (
+            type(value) is np.ndarray
+            and value.shape == expected
+            and value.dtype is like.dtype
+        ):
+            continue
+        array(name, value, "C", like=like)
+        shape(name, value, expected, why)
+
+
 def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> None:
     """Insist that grad_output has the shape and the dtype of the forward's output."""
     array("grad_output", grad_output, "...", like=like)

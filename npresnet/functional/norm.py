@@ -102,15 +102,15 @@ def moments(
     """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
     _check.array("x", x, "N C H W")
     C = x.shape[1]
-    vectors = {
-        "weight": weight,
-        "bias": bias,
-        "running_mean": running_mean,
-        "running_var": running_var,
-    }
-    for name, vector in vectors.items():
-        _check.array(name, vector, "C", like=x)
-        _check.shape(name, vector, (C,), "(one per channel of x)")
+    _check.vectors(
+        C,
+        "(one per channel of x)",
+        like=x,
+        weight=weight,
+        bias=bias,
+        running_mean=running_mean,
+        running_var=running_var,
+    )
     # NumPy's own scalars would widen float32; Python's do not.
     momentum, eps = float(momentum), float(eps)
     if training:

@@ -22,7 +22,7 @@ from npresnet.functional.norm_relu import (
 from npresnet.nn import modes
 from npresnet.nn.activation import ReLU
 from npresnet.nn.conv import Conv2d
-from npresnet.nn.module import Recomputed
+from npresnet.nn.module import Module, Recomputed
 from npresnet.nn.norm import BatchNorm2d
 
 Array = NDArray[np.floating[Any]]
@@ -106,5 +106,10 @@ def _may_fuse(bn: BatchNorm2d, relu: ReLU) -> bool:
     """Tell whether nobody looks at these layers, and both are as we wrote them."""
     if not modes.is_fusing() or type(bn) is not BatchNorm2d or type(relu) is not ReLU:
         return False
-    own = vars(bn).keys() | vars(relu).keys()  # somebody may have replaced a method
-    return "forward" not in own and "backward" not in own
+    return not _is_patched(bn) and not _is_patched(relu)
+
+
+def _is_patched(module: Module) -> bool:
+    """Tell whether somebody has replaced a pass of this very module."""
+    own = vars(module)
+    return "forward" in own or "backward" in own

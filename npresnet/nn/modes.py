@@ -126,16 +126,16 @@ def watching(watcher: Watcher) -> Iterator[None]:
         _modes.watchers.remove(watcher)
 
 
-@contextmanager
-def entering(module: Any) -> Iterator[None]:
-    """Mark a module's forward pass; the outermost one starts with no caches."""
+def enter(module: Any) -> None:
+    """Begin a module's forward pass; the outermost one starts with no caches."""
     if _modes.depth == 0:
         module.discard_caches()
     _modes.depth += 1
-    try:
-        yield
-    finally:
-        _modes.depth -= 1
+
+
+def leave() -> None:
+    """End what `enter` began."""
+    _modes.depth -= 1
 
 
 def report(module: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -63,8 +63,11 @@ class Module:
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the forward pass."""
-        with modes.entering(self):
+        modes.enter(self)
+        try:
             output = self.forward(*inputs)
+        finally:
+            modes.leave()
         modes.report(self, inputs, output)
         return output
 
@@ -132,8 +135,11 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """Go through this module and all inside it."""
-        for _, module in self.named_modules():
+        found: list[Module] = [self]
+        while found:
+            module = found.pop()
             yield module
+            found.extend(reversed(module._modules.values()))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Go through all parameters, with names as in ``layer1.0.conv1.weight``."""
@@ -143,8 +149,8 @@ class Module:
 
     def parameters(self) -> Iterator[Parameter]:
         """Go through all parameters."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+        for module in self.modules():
+            yield from module._parameters.values()
 
     def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Go through all buffers, with names as in ``bn1.running_mean``."""

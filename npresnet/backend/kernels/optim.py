@@ -34,16 +34,17 @@ def sgd_update(
         reference.sgd_update(data, grad, velocity, *settings, nesterov)
         return
     flat = data.reshape(-1), dense(grad).reshape(-1), velocity.reshape(-1)
-    numbers = np.array(settings, data.dtype)
     length, count = pieces(data.size, _CACHE_LINE)
-    share_out(_sgd_update, count, *flat, numbers, nesterov, length)
+    share_out(_sgd_update, count, *flat, settings, nesterov, length)
 
 
 @kernel
 def _sgd_update(data, grad, velocity, settings, nesterov, length, first, last):
     begin, end = first * length, last * length
     data, grad, velocity = data[begin:end], grad[begin:end], velocity[begin:end]
-    lr, momentum, keep, weight_decay = settings
+    one = data.dtype.type  # settings are rounded to the parameters' precision first
+    lr, momentum = one(settings[0]), one(settings[1])
+    keep, weight_decay = one(settings[2]), one(settings[3])
     if momentum == 0:
         for i in range(len(data)):
             data[i] -= (data[i] * weight_decay + grad[i]) * lr

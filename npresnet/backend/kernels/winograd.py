@@ -51,10 +51,14 @@ _PLACES = 36  # 6x6
 # Where the 36 matrices of weights outgrow the caches, each is read once, for all tiles
 # at a time; else a block of tiles goes through all steps while it is in the cache.
 _MANY_WEIGHTS = 1 << 15
+# From so many on, the weight gradient is summed up by all threads together, instead of
+# by each for some of the images: the sums of each would be much memory.
+_SOME_WEIGHTS = 1 << 12
 # Bytes of transformed pixels: of a block, by the square root of the bytes of weights
 # that are read for it, and of all tiles that are computed at a time.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT = 1 << 17, 340
 _MOST_BYTES = 1 << 22
+_MOST_CACHED_BYTES = 5 << 18
 _MANY_BLOCKS = 16
 # Into how many parts of the batch the weight gradient is cut: a fixed number, whatever
 # the number of threads.
@@ -63,15 +67,15 @@ _PARTS = 4
 
 def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
     """Tell whether Winograd's algorithm applies, and pays."""
+    if geometry.kernel_size != (3, 3) or min(C, K) < _LEAST_CHANNELS:
+        return False
     lanes = tile_shape(np.dtype(dtype)).lanes
     return bool(
         dtype == np.float32
-        and geometry.kernel_size == (3, 3)
         and geometry.stride == (1, 1)
         and geometry.dilation == (1, 1)
         and geometry.groups == 1
         and max(geometry.padding) <= 2
-        and min(C, K) >= _LEAST_CHANNELS
         and C % lanes == K % lanes == 0
         and images * _tiles(geometry.output_size) >= _LEAST_TILES
     )
@@ -167,7 +171,8 @@ def _multiply_pixels(
 
     def transform() -> Array:
         factors = memory.empty((_PLACES, K * C), x.dtype)
-        share_out(transform_weights, K // lanes, factors, dense(weight), lanes, turned)
+        units = -(-K // (2 * lanes)) * (C // lanes)
+        share_out(transform_weights, units, factors, dense(weight), lanes, turned)
         return factors
 
     factors = prepared(weight, f"winograd, {turned=}", transform)
@@ -193,19 +198,21 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     N, K = grad_output.shape[:2]
     C = x.shape[1]
     planned = _plan(geometry.output_size, geometry.padding, N, C, K)
-    blocks = -(-planned.tiles // planned.block)
     x, grad = pixels(x), pixels(grad_output)
-    if K * C < _MANY_WEIGHTS:
+    if K * C < _SOME_WEIGHTS:
+        blocks = -(-planned.tiles // planned.block)
         parts = min(blocks, _PARTS)
         partial = memory.empty((parts, _PLACES, C, K), x.dtype)
         share_out(_correlate, parts, partial, grad, x, planned, blocks)
     else:
+        most = _MOST_BYTES if K * C >= _MANY_WEIGHTS else _MOST_CACHED_BYTES
+        block = min(planned.tiles, most // (_PLACES * max(C, K) * 4))
         partial = memory.empty((1, _PLACES, C, K), x.dtype)
-        values = memory.empty((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
-        grads = memory.empty((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
+        values = memory.empty((_PLACES, block + 1, planned.in_pitch), x.dtype)
+        grads = memory.empty((_PLACES, block + 1, planned.out_pitch), x.dtype)
         units = _PLACES * -(-K // (2 * planned.shape.lanes))
-        for first in range(0, planned.tiles, planned.block):
-            count = min(planned.block, planned.tiles - first)
+        for first in range(0, planned.tiles, block):
+            count = min(block, planned.tiles - first)
             share_out(transform_pixels, count, values, x, planned, first)
             share_out(transform_grads, count, grads, grad, planned, first)
             adds = first > 0

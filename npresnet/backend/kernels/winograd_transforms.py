@@ -51,34 +51,29 @@ def transform_weights(factors, weight, lanes, turned, first, last):
     """Compute G w G^T for some pairs of vectors of output channels.
 
     ``factors[z]`` has, pair after pair (the last may be a single vector), a row of
-    these channels for every input channel, as tiles take them.
+    these channels for every input channel, as tiles take them. A unit of work is
+    `lanes` input channels of a pair.
     """
     K, C = weight.shape[:2]
     if turned:
         K, C = C, K
     flat, step = factors.reshape(-1), factors.shape[1]
-    taps = np.empty(9 * C * 2 * lanes, weight.dtype)
-    for pair in range(first, last):
+    some = 2 * lanes * lanes  # weights of a unit, at most
+    taps = np.empty(9 * some, weight.dtype)
+    for unit in range(first, last):
+        pair, c = unit // (C // lanes), unit % (C // lanes) * lanes
         begin = 2 * pair * lanes
         width = min(2 * lanes, K - begin)
-        size = C * width
-        if turned:
-            # The last tap first is the kernel turned by 180 degrees.
-            for c in range(C):
-                for m in range(width):
-                    kernel = weight[c, begin + m]
-                    for tap in range(9):
-                        value = kernel[tap // 3, tap % 3]
-                        taps[(8 - tap) * size + c * width + m] = value
-        else:
-            for m in range(width):
-                for c in range(C):
-                    kernel = weight[begin + m, c]
-                    for tap in range(9):
-                        value = kernel[tap // 3, tap % 3]
-                        taps[tap * size + c * width + m] = value
-        place = begin * C
-        g_product(taps, 0, 3 * size, size, flat, place, 6 * step, step, size)
+        for m in range(width):
+            for i in range(lanes):
+                kernel = weight[c + i, begin + m] if turned else weight[begin + m, c + i]
+                for tap in range(9):
+                    # The last tap first is the kernel turned by 180 degrees.
+                    place = 8 - tap if turned else tap
+                    taps[place * some + i * width + m] = kernel[tap // 3, tap % 3]
+        place = begin * C + c * width
+        n = lanes * width
+        g_product(taps, 0, 3 * some, some, flat, place, 6 * step, step, n)
 
 
 @kernel
