@@ -65,6 +65,8 @@ OPERATIONS = (
     "zero_pad_shortcut_grad",
 )
 
+_NAMES = frozenset(OPERATIONS)
+
 # Modules are named, not imported: `kernels` loads Numba, which takes a while.
 _MODULES = {
     "numba": "npresnet.backend.kernels",
@@ -123,6 +125,6 @@ def module() -> ModuleType:
 
 def __getattr__(name: str) -> Any:
     """Look an operation up in the backend in use."""
-    if name in OPERATIONS:
+    if name in _NAMES:
         return getattr(module(), name)
     raise AttributeError(f"module 'npresnet.backend' has no attribute {name!r}")

@@ -10,17 +10,27 @@ import pytest
 
 import npresnet as nr
 from npresnet.backend import threads
+from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.team import _load
 
 
 @pytest.fixture
 def thread_count(monkeypatch):
     """Set a number of threads that the host need not offer."""
+    return lambda count: monkeypatch.setattr(threads, "_threads", count)
 
-    def choose(count):
-        monkeypatch.setattr(threads, "_threads", count)
-        monkeypatch.setattr(threads, "_WORTH_SHARING", 0)  # everything is
 
-    return choose
+@kernel
+def count_up(done, first, last):
+    for i in range(first, last):
+        done[i] += 1
+
+
+@kernel
+def fill_and_fail(done, bad, room, first, last):
+    """Fail in the piece with block `bad`, for lack of memory."""
+    for i in range(first, last):
+        done[i] += len(np.empty(room if i == bad else 1, np.uint8)) > 0
 
 
 def training_bits(model_name, shape):
@@ -63,73 +73,93 @@ def test_every_block_is_done_once_whatever_the_threads(thread_count):
         thread_count(count)
         for blocks in (0, 1, 2, 3, 19, 100):
             done = np.zeros(blocks, np.int64)
-
-            def kernel(done, first, last):
-                done[first:last] += 1
-
-            threads.share_out(kernel, blocks, done)
-            assert (done == 1).all()
+            for times in range(1, 30):
+                threads.share_out(count_up, blocks, done)
+                assert (done == times).all()
 
 
-def test_what_is_too_small_to_be_shared_is_done_alone(monkeypatch):
-    monkeypatch.setattr(threads, "_threads", 3)
+@kernel
+def wait_for_each_other(begun, met, first, last):
+    """Note for either of two blocks whether both are under way, waiting a while."""
+    for i in range(first, last):
+        begun[i] = 1
+        for _ in range(1 << 26):
+            if _load(begun, 0) + _load(begun, 1) == 2:
+                met[i] = True
+                break
+
+
+def test_the_caller_is_not_alone_with_its_work(thread_count):
+    thread_count(2)
+    for _ in range(20):  # a worker that sleeps may come too late
+        begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
+        threads.share_out(wait_for_each_other, 2, begun, met)
+        if met.all():
+            return
+    pytest.fail("twenty times, nobody came to help")
+
+
+def test_what_is_not_compiled_is_done_by_the_caller(thread_count):
+    thread_count(3)
     by = set()
 
-    def quick(done, first, last):
+    def plain(done, first, last):
         by.add(threading.get_ident())
         done[first:last] += 1
 
     done = np.zeros(30, np.int64)
-    for times in range(1, 6):
-        threads.share_out(quick, 30, done)
-        assert (done == times).all()
+    threads.share_out(plain, 30, done)
+    assert (done == 1).all()
     assert by == {threading.get_ident()}
 
 
-def test_a_worker_that_wakes_up_late_does_nothing_twice(thread_count):
-    thread_count(2)
+def test_a_worker_that_wakes_up_late_does_nothing_twice(thread_count, monkeypatch):
+    monkeypatch.setattr(threads, "_LOOKS", 1000)  # workers go to sleep soon
+    monkeypatch.setattr(threads, "_team", threads._Team())
+    thread_count(3)
     done = np.zeros(40, np.int64)
-
-    def kernel(done, first, last):
-        done[first:last] += 1
-
-    for times in range(1, 200):
-        if times % 20 == 0:
-            threading.Event().wait(0.02)  # workers go to sleep
-        threads.share_out(kernel, 40, done)
+    for times in range(1, 3000):
+        if times % 100 == 0:
+            threading.Event().wait(0.01)
+        threads.share_out(count_up, 40, done)
         assert (done == times).all(), times
+
+
+def test_several_callers_take_turns(thread_count):
+    thread_count(3)
+    arrays = [np.zeros(50, np.int64) for _ in range(4)]
+
+    def call(done):
+        for _ in range(500):
+            threads.share_out(count_up, 50, done)
+
+    callers = [threading.Thread(target=call, args=(done,)) for done in arrays]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all((done == 500).all() for done in arrays)
 
 
 def test_no_array_is_held_once_the_work_is_done(thread_count):
     thread_count(2)
-    array = np.zeros(40)
+    array = np.zeros(40, np.int64)
     gone = weakref.ref(array)
-    threads.share_out(lambda done, first, last: None, 40, array)
+    threads.share_out(count_up, 40, array)
     del array
     gc.collect()
     assert gone() is None
 
 
-def test_an_exception_in_any_thread_reaches_the_caller(thread_count):
+@pytest.mark.parametrize("bad", [0, 49])
+def test_a_failure_in_any_thread_reaches_the_caller(thread_count, bad):
     thread_count(3)
-    caller = threading.current_thread()
-
-    def fails_elsewhere(first, last):
-        if threading.current_thread() is not caller:
-            raise ArithmeticError("from a worker")
-        # Keep the caller busy until a worker has had its turn.
-        threading.Event().wait(0.05)
-
-    with pytest.raises(ArithmeticError, match="from a worker"):
-        for _ in range(20):  # a worker that sleeps may come too late
-            threads.share_out(fails_elsewhere, 50)
     done = np.zeros(50, np.int64)
-
-    def works(done, first, last):
-        done[first:last] += 1
-
-    threads.share_out(works, 50, done)  # the pool has survived
-    assert done.all()
+    with pytest.raises(MemoryError):
+        threads.share_out(fill_and_fail, 50, done, bad, 1 << 62)
+    done[:] = 0
+    threads.share_out(fill_and_fail, 50, done, bad, 1)  # the team has survived
+    assert (done == 1).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

@@ -86,7 +86,12 @@ def _job(typing, function, arguments):
 
 
 def _piece(
-    context: Any, module: ir.Module, function: Any, piece: Any, arguments: Any, kind: Any
+    context: Any,
+    module: ir.Module,
+    function: Any,
+    piece: Any,
+    arguments: Any,
+    kind: Any,
 ) -> ir.Function:
     """Write the function of a job: unpack the arguments and call the kernel."""
     compiled = function.dispatcher.get_compile_result(piece)
@@ -126,6 +131,14 @@ def _run(typing, address, first, last):
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
+def _place(
+    context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+) -> ir.Value:
+    """Return where ``numbers[i]`` lies, for the first two arguments of an intrinsic."""
+    begin = pointer(context, builder, signature.args[0], args[0])
+    return builder.gep(begin, [args[1]])
+
+
 @intrinsic
 def _load(typing, numbers, i):
     """Read ``numbers[i]`` as it is now: no compiler may keep an older value."""
@@ -133,8 +146,8 @@ def _load(typing, numbers, i):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        begin = pointer(context, builder, signature.args[0], args[0])
-        return builder.load_atomic(builder.gep(begin, [args[1]]), "seq_cst", 8)
+        place = _place(context, builder, signature, args)
+        return builder.load_atomic(place, "seq_cst", 8)
 
     return types.int64(numbers, types.intp), generate
 
@@ -146,8 +159,7 @@ def _store(typing, numbers, i, value):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        begin = pointer(context, builder, signature.args[0], args[0])
-        place = builder.gep(begin, [args[1]])
+        place = _place(context, builder, signature, args)
         builder.store_atomic(args[2], place, "seq_cst", 8)
         return context.get_dummy_value()
 
@@ -161,8 +173,7 @@ def _add(typing, numbers, i, value):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        begin = pointer(context, builder, signature.args[0], args[0])
-        place = builder.gep(begin, [args[1]])
+        place = _place(context, builder, signature, args)
         builder.atomic_rmw("add", place, args[2], "seq_cst")
         return context.get_dummy_value()
 
@@ -176,8 +187,7 @@ def _replace(typing, numbers, i, old, new):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        begin = pointer(context, builder, signature.args[0], args[0])
-        place = builder.gep(begin, [args[1]])
+        place = _place(context, builder, signature, args)
         found = builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst")
         return builder.extract_value(found, 1)
 
@@ -194,7 +204,9 @@ def _yield_processor(typing):
         if sys.platform != "win32":  # where this is in no library that is always there
             kind = ir.FunctionType(I32, [])
             module = builder.module
-            builder.call(cgutils.get_or_insert_function(module, kind, "sched_yield"), [])
+            builder.call(
+                cgutils.get_or_insert_function(module, kind, "sched_yield"), []
+            )
         return context.get_dummy_value()
 
     return types.void(), generate

@@ -64,13 +64,16 @@ def transform_weights(factors, weight, lanes, turned, first, last):
         pair, c = unit // (C // lanes), unit % (C // lanes) * lanes
         begin = 2 * pair * lanes
         width = min(2 * lanes, K - begin)
-        for m in range(width):
-            for i in range(lanes):
-                kernel = weight[c + i, begin + m] if turned else weight[begin + m, c + i]
+        for i in range(lanes):
+            for m in range(width):
+                kernel = (
+                    weight[c + i, begin + m] if turned else weight[begin + m, c + i]
+                )
+                place = i * width + m
                 for tap in range(9):
+                    value = kernel[tap // 3, tap % 3]
                     # The last tap first is the kernel turned by 180 degrees.
-                    place = 8 - tap if turned else tap
-                    taps[place * some + i * width + m] = kernel[tap // 3, tap % 3]
+                    taps[(8 - tap if turned else tap) * some + place] = value
         place = begin * C + c * width
         n = lanes * width
         g_product(taps, 0, 3 * some, some, flat, place, 6 * step, step, n)
