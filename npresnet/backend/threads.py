@@ -84,7 +84,7 @@ _team = _Team()
 
 def _forget_team() -> None:
     """Start afresh in a forked child: threads do not survive a fork."""
-    global _pool
+    global _team
     _team = _Team()
 
 
