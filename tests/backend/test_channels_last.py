@@ -100,7 +100,6 @@ def test_the_number_of_threads_changes_no_bit(
     results = []
     for count in (1, 2, 3, 7):
         monkeypatch.setattr(threads, "_threads", count)
-        monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
         results.append([array.tobytes() for array in run(kernels, name, values)])
     assert all(result == results[0] for result in results)
 
