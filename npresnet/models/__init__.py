@@ -21,6 +21,7 @@ from npresnet.models.cifar import (
     resnet1202,
 )
 from npresnet.models.folded import InferenceModel, inference
+from npresnet.models.pooled import PooledConv, PooledResNet, resnet11
 from npresnet.models.registry import create, input_shape, names
 from npresnet.models.resnet import (
     ResNet,
@@ -37,6 +38,8 @@ __all__ = [
     "CifarResNet",
     "InferenceModel",
     "PlainBlock",
+    "PooledConv",
+    "PooledResNet",
     "ResNet",
     "ResidualBlock",
     "create",
@@ -52,6 +55,7 @@ __all__ = [
     "plain110",
     "plain1202",
     "resnet8",
+    "resnet11",
     "resnet14",
     "resnet18",
     "resnet20",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from npresnet.models import cifar, resnet
+from npresnet.models import cifar, pooled, resnet
 from npresnet.nn import Module
 
 IMAGENET: dict[str, Callable[..., Module]] = {
@@ -37,6 +37,7 @@ CIFAR: dict[str, Callable[..., Module]] = {
         cifar.plain56,
         cifar.plain110,
         cifar.plain1202,
+        pooled.resnet11,
     )
 }
 
