@@ -37,14 +37,15 @@ CIFAR: dict[str, Callable[..., Module]] = {
         cifar.plain56,
         cifar.plain110,
         cifar.plain1202,
-        pooled.resnet11,
     )
 }
+POOLED: dict[str, Callable[..., Module]] = {"resnet11": pooled.resnet11}
+_BUILDERS = IMAGENET | CIFAR | POOLED
 
 
 def names() -> list[str]:
-    """List the names that `create` knows: the ImageNet family, then CIFAR's."""
-    return [*IMAGENET, *CIFAR]
+    """List the names that `create` knows: the ImageNet family, CIFAR's, pooled nets."""
+    return list(_BUILDERS)
 
 
 def create(name: str, **options: Any) -> Module:
@@ -66,10 +67,9 @@ def create(name: str, **options: Any) -> Module:
     TypeError
         If the network does not take an option.
     """
-    builders = IMAGENET | CIFAR
-    if name not in builders:
+    if name not in _BUILDERS:
         raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
-    return builders[name](**options)
+    return _BUILDERS[name](**options)
 
 
 def input_shape(name: str) -> tuple[int, int, int]:
@@ -80,6 +80,6 @@ def input_shape(name: str) -> tuple[int, int, int]:
     ValueError
         If there is no network of that name.
     """
-    if name not in names():
+    if name not in _BUILDERS:
         raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
     return (3, 224, 224) if name in IMAGENET else (3, 32, 32)

@@ -11,6 +11,7 @@ _CROPS = f"{_HE}: 4 pixels padded on each side, a 32x32 crop, mirrored or not"
 _ONE_CYCLE = "Smith and Topin 2017 (arXiv 1708.07120), section 3: one cycle"
 _PAGE = "Page 2018, How to Train Your ResNet (myrtle.ai)"
 _FIRST = "a first choice, not tuned yet"
+_CHOSEN = "chosen here, with 5,000 training images held out"
 
 _RECIPES = (
     Recipe(
@@ -116,24 +117,25 @@ _RECIPES = (
     ),
     Recipe(
         name="cifar10-94",
-        description="ResNet-56, for 94 % of the test images; many hours on two cores",
-        source=_FIRST,
+        description="ResNet-11, for 94 % of the test images in an hour on two cores",
+        source=_CHOSEN,
         dataset="cifar10",
-        model="resnet56",
-        shortcut="A",
-        epochs=200,
+        model="resnet11",
+        shortcut=None,
+        epochs=24,
         batch_size=256,
-        lr=0.1,
-        schedule="cosine",
+        lr=0.25,
+        peak_at=0.2,
         crop_padding=4,
         flip=True,
+        cutout=8,
+        label_smoothing=0.1,
+        test_flip=True,
         sources={
-            "model shortcut": f"{_HE}: 93.03 % with ResNet-56",
             "momentum": _HE,
             "crop_padding crop_fill flip": _CROPS,
-            "epochs batch_size lr nesterov weight_decay schedule final_lr": (
-                "chenyaofo/image-classification-codebase, conf/cifar10.conf"
-            ),
+            "schedule start_lr final_lr": _ONE_CYCLE,
+            "epochs peak_at nesterov weight_decay cutout": _PAGE,
         },
     ),
 )
