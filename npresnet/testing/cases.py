@@ -349,6 +349,13 @@ def _cifar(shortcut: models.cifar.Shortcut | None) -> list[Case]:
     return _both_modes("network", name, detail, make, _SMALL)
 
 
+def _pooled() -> list[Case]:
+    def make() -> Module:
+        return models.PooledResNet((3, 4, 6, 5), 4, dtype=F64)
+
+    return _both_modes("network", "thin-resnet11", "3 to 6 channels", make, _SMALL)
+
+
 def _imagenet(
     name: str,
     block: type[models.BasicBlock] | type[models.Bottleneck],
@@ -367,6 +374,7 @@ NETWORKS: list[Case] = [
     *_cifar("B"),
     *_cifar("C"),
     *_cifar(None),
+    *_pooled(),
     *_imagenet("thin-resnet18", models.BasicBlock, (2, 2, 2, 2), 4),
     *_imagenet("thin-resnet50", models.Bottleneck, (1, 2, 1, 1), 2),
 ]

@@ -39,6 +39,7 @@ def test_the_twin_prints_torchvisions_tree(oracle, name):
         *[(f"resnet{d}", {"shortcut": s}) for d in (8, 20, 56) for s in "ABC"],
         ("resnet20", {"in_channels": 1, "num_classes": 7}),
         ("plain20", {}),
+        ("resnet11", {"in_channels": 1, "num_classes": 7}),
     ],
     ids=str,
 )
@@ -54,7 +55,7 @@ def test_names_shapes_and_order_are_the_twins(oracle, name, options):
 def test_the_registry_knows_every_network():
     names = nr.models.names()
     expected = {*IMAGENET, *(f"resnet{d}" for d in DEPTHS), "resnet1202"}
-    expected |= {f"plain{d}" for d in DEPTHS}
+    expected |= {f"plain{d}" for d in DEPTHS} | {"resnet11"}
     assert expected <= set(names)
     assert len(names) == len(set(names))
 
@@ -120,6 +121,7 @@ def convolutions(model):
         ("resnet50", "fan_out"),
         ("resnet20", "fan_in"),
         ("plain20", "fan_in"),
+        ("resnet11", "fan_in"),
     ],
 )
 def test_convolutions_start_normal_with_root_two_over_fan(name, mode):

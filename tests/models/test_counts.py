@@ -101,6 +101,18 @@ def test_cifar_multiply_adds(depth):
     assert macs / 1e6 == pytest.approx(CIFAR[depth][3], abs=0.006)
 
 
+def test_resnet11_counts():
+    # Channels into and out of the 3x3 convolutions, and the pixels that they see.
+    convolutions = [(3, 32, 32), (32, 64, 32), *[(64, 64, 16)] * 2]
+    convolutions += [(64, 256, 16), *[(256, 256, 8)] * 3, *[(256, 256, 4)] * 2]
+    model = nr.models.resnet11()
+    weights = sum(9 * into * out for into, out, _ in convolutions)
+    norms = 2 * sum(out for _, out, _ in convolutions)
+    assert count(model) == weights + norms + 256 * 10 + 10
+    macs = sum(9 * into * out * side**2 for into, out, side in convolutions) + 2560
+    assert nr.lens.cost(model, (3, 32, 32)).macs == macs
+
+
 def stage_shapes(model, x):
     """Run the model child by child; the shape after each of them."""
     shapes = {}

@@ -39,6 +39,7 @@ SMALL = {
         (4, 1, 8, 8),
     ),
     "resnet18": ("resnet18", {"num_classes": 11}, (2, 3, 40, 40)),
+    "resnet11": ("resnet11", {"num_classes": 11}, (3, 3, 17, 21)),
 }
 MIDDLE = {
     "resnet18, odd size": (

@@ -6,6 +6,7 @@ torchvision's, so that a `state_dict` goes from one side to the other key by key
 
 He et al. 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385:
 section 3.3 and table 1 (the ImageNet family), section 4.2 (the CIFAR family).
+The pooled networks are ours, after D. Page's ResNet-9.
 """
 
 import torch
@@ -185,6 +186,41 @@ class CifarResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
+class PooledConv(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.conv = conv3x3(in_channels, out_channels)
+        self.maxpool = nn.MaxPool2d(2)
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.bn(self.maxpool(self.conv(x))))
+
+
+class PooledResNet(nn.Module):
+    """Three times a convolution, max pooling and one residual block."""
+
+    def __init__(self, widths, num_classes=10, in_channels=3):
+        super().__init__()
+        stem, *stages = widths
+        self.conv1 = conv3x3(in_channels, stem)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU()
+        channels = stem
+        for number, width in enumerate(stages, 1):
+            stage = nn.Sequential(PooledConv(channels, width), BasicBlock(width, width))
+            setattr(self, f"layer{number}", stage)
+            channels = width
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(channels, num_classes)
+
+    def forward(self, x):
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
 IMAGENET = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -192,6 +228,7 @@ IMAGENET = {
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
     "resnet152": (Bottleneck, (3, 8, 36, 3)),
 }
+POOLED = {"resnet11": (32, 64, 256, 256)}
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110, 1202)
 
 
@@ -199,6 +236,8 @@ def create(name, **options):
     """Build the twin of `nr.models.create(name, **options)`, in training mode."""
     if name in IMAGENET:
         return ResNet(*IMAGENET[name], **options)
+    if name in POOLED:
+        return PooledResNet(POOLED[name], **options)
     if name.startswith("plain"):
         return CifarResNet(int(name.removeprefix("plain")), shortcut=None, **options)
     return CifarResNet(int(name.removeprefix("resnet")), **options)
