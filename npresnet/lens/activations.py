@@ -144,11 +144,6 @@ def activations(model: Module, x: Array) -> Activations:
     TypeError, ValueError
         If it is no model, or the images do not suit it.
 
-    Notes
-    -----
-    A ReLU after the addition of a residual block is open wherever the shortcut
-    brings something in: dead channels are rarer there than inside a branch.
-
     Examples
     --------
     >>> import numpy as np, npresnet as nr
@@ -178,7 +173,7 @@ def _row(call: Call) -> ActivationRow:
     output = call.output
     zeros = dead = dead_share = None
     if is_rectified(call.module):
-        zeros = 1 - np.count_nonzero(output) / output.size
+        zeros = 1 - float(np.count_nonzero(output) / output.size)
         rest = tuple(axis for axis in range(output.ndim) if axis != 1)
         dead = int((~output.any(axis=rest)).sum())
         dead_share = dead / output.shape[1]

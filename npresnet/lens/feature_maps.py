@@ -170,5 +170,5 @@ def _row(channel: int, values: Array) -> MapRow:
         float(values.std(dtype=np.float64)),
         float(values.min()),
         float(values.max()),
-        1 - np.count_nonzero(values) / values.size,
+        1 - float(np.count_nonzero(values) / values.size),
     )

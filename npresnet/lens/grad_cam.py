@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from npresnet.lens.layers import find, last_stage
 from npresnet.lens.looks import Looks, look_rows, pictures_of
-from npresnet.lens.passes import check_images, describe
-from npresnet.lens.scores import Target, scored
+from npresnet.lens.passes import describe
+from npresnet.lens.scores import Target, check_backward, scored
 from npresnet.nn import Gradient, Module, watching
 
 Array = NDArray[np.floating[Any]]
@@ -115,7 +115,7 @@ def grad_cam(
     >>> look.layer, look.coarse.shape, look.maps.shape
     ('layer3', (2, 4, 4), (2, 16, 16))
     """
-    check_images(model, x)
+    check_backward(model, x)
     place = find(model, last_stage(model) if layer is None else layer)
     outputs: list[Array] = []
     grads: list[Array] = []

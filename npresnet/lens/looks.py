@@ -107,7 +107,7 @@ class Looks(Result):
             self.maps,
             titles,
             self.title,
-            f"{self.network}, {batch_note(len(self.rows), self.training)}. "
+            f"{self.network}, {batch_note(len(self.rows), self.training)}: "
             f"{self.method()}",
             over=self.over,
         )

@@ -29,6 +29,22 @@ class Scores(NamedTuple):
     grad_logits: Array  # (N, classes): 1 at the target, of the sum of all scores
 
 
+def check_backward(model: Module, x: Any) -> None:
+    """Insist on a model that can go backward, and on images of its dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot, or `x` is no array (N, C, H, W) of its dtype.
+    """
+    check_images(model, x)
+    if isinstance(model, InferenceModel):
+        raise TypeError(
+            "model was made by inference() and has no backward pass; use the model "
+            "that it was made from"
+        )
+
+
 @contextmanager
 def scored(model: Module, x: Array, target: Target) -> Iterator[Scores]:
     """Send a batch forward, in the mode the model is in; leave no traces afterwards.
@@ -53,12 +69,7 @@ def scored(model: Module, x: Array, target: Target) -> Iterator[Scores]:
         If the model cannot go backward or gives no class scores, or the images or
         the classes do not suit it.
     """
-    check_images(model, x)
-    if isinstance(model, InferenceModel):
-        raise TypeError(
-            "model was made by inference() and has no backward pass; use the model "
-            "that it was made from"
-        )
+    check_backward(model, x)
     with untouched(model), replaying(model), layer_by_layer():
         logits = model(x)
         if logits.ndim != 2:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _ACROSS = 4  # images side by side, each with its map
 _MOST = 24  # images to draw
+_WIDTH = 1.25  # of an image, in inches
 _STRENGTH = 0.6  # of the map, where it lies over an image
 
 Array = NDArray[np.floating[Any]]
@@ -71,11 +72,12 @@ def looks(
     drawn = min(N, _MOST)
     across = min(drawn, _ACROSS)
     down = -(-drawn // across)
+    lines = 1 + max(title.count("\n") for title in titles[:drawn])
     with style.house_style():
         figure, every = style.new_figure(
             2 * across,
-            width=max(5.5, 0.6 + 2 * across * 1.35),
-            height=1.5 + 1.75 * down * H / W,
+            width=max(5.5, 0.9 + _WIDTH * 2 * across),
+            height=0.95 + down * (_WIDTH * H / W + 0.2 * lines),
             rows=down,
         )
         for axes in every:
@@ -126,7 +128,7 @@ def _colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:
     figure.colorbar(
         ScalarMappable(Normalize(0, 100), style.SEQUENTIAL),
         ax=np.array(axes),
-        label="% of the map's maximum",
+        label="% of its maximum",
         shrink=0.9,
         aspect=25,
         pad=0.02,

@@ -60,6 +60,8 @@ def tiles(
     ValueError
         If there are no pictures, or of another shape, or not one label for each.
     """
+    from matplotlib.patches import Rectangle
+
     channels = (1,) if values else (1, 3)
     if pictures.ndim != 4 or not pictures.size or pictures.shape[3] not in channels:
         raise ValueError(
@@ -77,7 +79,7 @@ def tiles(
         figure, (axes,) = style.new_figure(
             1,
             width=size * across * wide + 0.8 * bool(values),
-            height=size * down * high + 1.1,
+            height=size * down * high + 0.95,
         )
         colours = _scale(pictures) if values else {"cmap": "gray", "vmin": 0, "vmax": 1}
         for k, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -88,9 +90,12 @@ def tiles(
                 extent=(left, left + 1, top - h / w, top),
                 **colours,
             )
+            edge = Rectangle((left, top - h / w), 1, h / w, fill=False, linewidth=0.6)
+            edge.set_edgecolor(style.GRID)  # white tiles, too, have an edge
+            axes.add_patch(edge)
             axes.text(left, top + 0.03, label, size=6.5, color=style.GREY)
-        axes.set_xlim(0, across * wide - _GAP)
-        axes.set_ylim(-down * high + _LABEL, _LABEL)
+        axes.set_xlim(-0.01, across * wide - _GAP + 0.01)
+        axes.set_ylim(-down * high + _LABEL - 0.01, _LABEL)
         axes.set_axis_off()
         if values:
             figure.colorbar(image, ax=axes, label=values, shrink=0.9, pad=0.02)

@@ -9,7 +9,7 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, progress_bar, show
+from npresnet.cli.lens.output import Folder, output_options, show
 from npresnet.cli.lens.view import class_option, view, view_options
 
 _IMAGES = 4
@@ -18,19 +18,11 @@ _IMAGES = 4
 @click.command(cls=Command)
 @click.argument("network", metavar="WEIGHTS_OR_MODEL")
 @class_option
-@click.option(
-    "--smooth",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Average over N noisy copies of each image (SmoothGrad).  [default: 0]",
-)
 @view_options(_IMAGES)
 @output_options
 def saliency(
     network: str,
     target: str | None,
-    smooth: int,
     threads: int | None,
     out: Path | None,
     as_json: bool,
@@ -45,7 +37,7 @@ def saliency(
     Try:
       npresnet lens saliency runs/NAME --out looks
       npresnet lens saliency runs/NAME --image three.png --class 8
-      npresnet lens saliency runs/NAME --index 7 --smooth 50 --out looks
+      npresnet lens saliency runs/NAME --index 7 --index 8 --out looks
     """
     from npresnet import lens
 
@@ -55,16 +47,13 @@ def saliency(
         f"saliency-{seen.network.label}{ending}" for ending in (".json", ".csv", ".png")
     ]
     folder = Folder(out, files)
-    with progress_bar(seen.network.label) as progress:
-        result = lens.saliency(
-            seen.network.model,
-            seen.x,
-            seen.target(target),
-            grey=seen.grey,
-            smooth=smooth,
-            classes=seen.network.classes,
-            pictures=seen.pixels,
-            progress=progress,
-        )
+    result = lens.saliency(
+        seen.network.model,
+        seen.x,
+        seen.target(target),
+        grey=seen.grey,
+        classes=seen.network.classes,
+        pictures=seen.pixels,
+    )
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)
