@@ -1,6 +1,5 @@
 """`npresnet lens` saliency, grad-cam, filters, maps, activations: images and files."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 import npresnet as nr
-from tests.cli.program import assert_one_error_line, invoke
+from tests.cli.program import assert_one_error_line, invoke, save_weights
 from tests.cli.test_lens import last_json
 
 LOOKS = ("saliency", "grad-cam", "maps", "activations")
@@ -19,19 +18,7 @@ PIXELS = nr.data.digits()[1].images
 def weights(tmp_path_factory):
     """Weights that say in their header how digits were normalised for them."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    note = {
-        "model": {"name": "resnet8", "shortcut": "B"},
-        "dataset": {
-            "name": "digits",
-            "classes": list("0123456789"),
-            "image_shape": [3, 8, 8],
-            "mean": [0.3, 0.3, 0.3],
-            "std": [0.4, 0.4, 0.4],
-        },
-    }
-    model = nr.models.resnet8(shortcut="B", seed=5)
-    nr.weights.save(path, model, metadata={"npresnet": json.dumps(note)})
-    return path
+    return save_weights(path, nr.models.resnet8(shortcut="B", seed=5), shortcut="B")
 
 
 @pytest.fixture(scope="module")

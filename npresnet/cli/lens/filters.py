@@ -11,12 +11,12 @@ from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Folder, output_options, show
 from npresnet.cli.lens.probe import network_of
-from npresnet.cli.lens.view import network_options
+from npresnet.cli.lens.view import fresh_options
 
 
 @click.command(cls=Command)
 @click.argument("network", metavar="WEIGHTS_OR_MODEL")
-@network_options
+@fresh_options
 @output_options
 def filters(
     network: str,

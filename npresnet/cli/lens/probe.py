@@ -55,13 +55,7 @@ def batch_options(command: _Command) -> _Command:
         metavar="N",
         help="Decides fresh weights and which images are taken.  [default: 0]",
     )(command)
-    command = click.option(
-        "--mode",
-        type=click.Choice(["train", "eval"]),
-        default="train",
-        help="Whether batch norm uses the batch's statistics or the running ones.  "
-        "[default: train]",
-    )(command)
+    command = mode_option("train")(command)
     command = click.option(
         "--images",
         type=click.IntRange(min=1),
@@ -69,12 +63,28 @@ def batch_options(command: _Command) -> _Command:
         metavar="N",
         help="Training images in the batch.  [default: 32]",
     )(command)
+    return network_options(command)
+
+
+def network_options(command: _Command) -> _Command:
+    """Add the options that say which network it is, and for which images."""
     command = click.option(
         "--normalization",
         metavar="cifar10|imagenet|MEAN/STD",
         help="As for eval.  [default: the data set's]",
     )(command)
     return options.data(options.network(command))
+
+
+def mode_option(default: str) -> Callable[[_Command], _Command]:
+    """Add ``--mode``."""
+    return click.option(
+        "--mode",
+        type=click.Choice(["train", "eval"]),
+        default=default,
+        help="Whether batch norm uses the batch's statistics or the running ones.  "
+        f"[default: {default}]",
+    )
 
 
 def probe(

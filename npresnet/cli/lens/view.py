@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from npresnet.cli import options
-from npresnet.cli.lens.probe import Network, network_of
+from npresnet.cli.lens.probe import Network, mode_option, network_of, network_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,8 +81,8 @@ def class_option(command: _Command) -> _Command:
     )(command)
 
 
-def network_options(command: _Command) -> _Command:
-    """Add what names and builds a network, and ``--threads``."""
+def fresh_options(command: _Command) -> _Command:
+    """Add the options that name and build a network, and ``--threads``."""
     command = options.threads(command)
     command = click.option(
         "--seed",
@@ -91,12 +91,7 @@ def network_options(command: _Command) -> _Command:
         metavar="N",
         help="Decides fresh weights.  [default: 0]",
     )(command)
-    command = click.option(
-        "--normalization",
-        metavar="cifar10|imagenet|MEAN/STD",
-        help="As for eval.  [default: the data set's]",
-    )(command)
-    return options.data(options.network(command))
+    return network_options(command)
 
 
 def view_options(images: int) -> Callable[[_Command], _Command]:
@@ -109,13 +104,7 @@ def view_options(images: int) -> Callable[[_Command], _Command]:
     """
 
     def add(command: _Command) -> _Command:
-        command = click.option(
-            "--mode",
-            type=click.Choice(["train", "eval"]),
-            default="eval",
-            help="Whether batch norm uses the batch's statistics or the running ones.  "
-            "[default: eval]",
-        )(command)
+        command = mode_option("eval")(command)
         command = click.option(
             "--images",
             "count",
@@ -140,7 +129,7 @@ def view_options(images: int) -> Callable[[_Command], _Command]:
             metavar="FILE",
             help="An image file, taken as predict takes it; may be repeated.",
         )(command)
-        return network_options(command)
+        return fresh_options(command)
 
     return add
 
