@@ -52,6 +52,7 @@ def grad_cam(
     *,
     layer: str | None = None,
     classes: Sequence[str] | None = None,
+    names: Sequence[str | int] | None = None,
     pictures: NDArray[np.uint8] | None = None,
 ) -> GradCam:
     """Weigh a layer's feature maps by what they mean for a class, and add them up.
@@ -77,6 +78,8 @@ def grad_cam(
         ``layer1.0.relu#1``; without a number the last one is meant.
     classes : sequence of str, optional
         Names of the classes, for tables and pictures.
+    names : sequence of str or int, optional
+        Names of the images, for tables.
     pictures : uint8 ndarray of shape (N, C, H, W), optional
         The images as they were before they were normalised, to draw; without them `x`
         is drawn, stretched so that the numbers of each image fill black to white.
@@ -142,7 +145,7 @@ def grad_cam(
     coarse = np.maximum(np.einsum("nk,nkhw->nhw", weights, features), 0)
     maps = enlarge(coarse, x.shape[2:])
     return GradCam(
-        look_rows(scores, maps, classes),
+        look_rows(scores, maps, classes, names),
         maps,
         pictures_of(x, pictures),
         describe(model),

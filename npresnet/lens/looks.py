@@ -25,8 +25,8 @@ class LookRow:
 
     Attributes
     ----------
-    image : int
-        Index in the batch.
+    image : str or int
+        Its name, or its index in the batch where it has none.
     predicted : str or int
         Class with the highest score: its name, or its index where names are unknown.
     target : str or int
@@ -42,7 +42,7 @@ class LookRow:
         is even, little if it has one bright spot.
     """
 
-    image: int = column("image")
+    image: str | int = column("image")
     predicted: str | int = column("predicted")
     target: str | int = column("asked about")
     score: float = column("score", ".3f")
@@ -114,7 +114,10 @@ class Looks(Result):
 
 
 def look_rows(
-    scores: Scores, maps: Array, classes: Sequence[str] | None
+    scores: Scores,
+    maps: Array,
+    classes: Sequence[str] | None,
+    names: Sequence[str | int] | None,
 ) -> tuple[LookRow, ...]:
     """Make a row per image.
 
@@ -124,38 +127,49 @@ def look_rows(
         Of the classes, and which one was asked about.
     maps : ndarray of shape (N, H, W)
         Where the network looked; not negative.
-    classes : sequence of str, optional
-        Their names.
+    classes, names : sequence, optional
+        Names of the classes and of the images.
 
     Raises
     ------
     TypeError, ValueError
-        If `classes` are no names, or not one for each.
+        If these are no names, or not one for each.
     """
     logits, target, _ = scores
-    names: Sequence[Any] = range(logits.shape[1]) if classes is None else classes
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise TypeError(
-            f"classes must be a sequence of names, got {type(names).__name__}"
-        )
-    if len(names) != logits.shape[1]:
-        raise ValueError(
-            f"classes must be {logits.shape[1]} names, one per score, got {len(names)}"
-        )
+    N, K = logits.shape
+    class_names = _names("classes", classes, K, "per score")
+    image_names = _names("names", names, N, "per image")
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     return tuple(
         LookRow(
-            i,
-            names[int(logits[i].argmax())],
-            names[int(target[i])],
+            image_names[i],
+            class_names[int(logits[i].argmax())],
+            class_names[int(target[i])],
             float(logits[i, target[i]]),
             float(probabilities[i, target[i]]),
             _peak(maps[i]),
             _half_area(maps[i]),
         )
-        for i in range(len(maps))
+        for i in range(N)
     )
+
+
+def _names(
+    argument: str, given: Sequence[str | int] | None, count: int, each: str
+) -> Sequence[str | int]:
+    """Return the names given, or numbers where there are none."""
+    if given is None:
+        return range(count)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(
+            f"{argument} must be a sequence of names, got {type(given).__name__}"
+        )
+    if len(given) != count:
+        raise ValueError(
+            f"{argument} must be {count} names, one {each}, got {len(given)}"
+        )
+    return given
 
 
 def pictures_of(x: Array, pictures: NDArray[np.uint8] | None) -> NDArray[np.uint8]:

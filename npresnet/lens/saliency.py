@@ -49,6 +49,7 @@ def saliency(
     *,
     grey: bool = False,
     classes: Sequence[str] | None = None,
+    names: Sequence[str | int] | None = None,
     pictures: NDArray[np.uint8] | None = None,
 ) -> Saliency:
     """Take the gradient of a class's score by the image.
@@ -68,6 +69,8 @@ def saliency(
         the sum of the gradients by the channels means anything.
     classes : sequence of str, optional
         Names of the classes, for tables and pictures.
+    names : sequence of str or int, optional
+        Names of the images, for tables.
     pictures : uint8 ndarray of shape (N, C, H, W), optional
         The images as they were before they were normalised, to draw; without them `x`
         is drawn, stretched so that the numbers of each image fill black to white.
@@ -106,7 +109,7 @@ def saliency(
         gradients = model.backward(scores.grad_logits)
     maps = np.abs(gradients.sum(axis=1)) if grey else np.abs(gradients).max(axis=1)
     return Saliency(
-        look_rows(scores, maps, classes),
+        look_rows(scores, maps, classes, names),
         maps,
         pictures_of(x, pictures),
         describe(model),

@@ -38,6 +38,7 @@ def test_images_come_from_files_and_from_the_test_set(weights, model, tmp_path):
     images = ("--image", file, "--index", 5, "--index", 2)
     answer = last_json(invoke("lens", "saliency", weights, *images, "--json"))
     assert answer["images"] == [str(file), 5, 2]
+    assert [row["image"] for row in answer["rows"]] == [str(file), 5, 2]
     assert answer["dataset"] == "digits"
     assert answer["model"] == "resnet8"
     expected = nr.lens.saliency(model, normalized([9, 5, 2]), grey=True)

@@ -195,6 +195,8 @@ def test_what_does_not_fit_is_named(rng, instrument):
         measure(model, x, classes=["cat", "dog"])
     with pytest.raises(TypeError, match="sequence of names, got str"):
         measure(model, x, classes="0123456789")
+    with pytest.raises(ValueError, match=r"3 names, one per image, got 1"):
+        measure(model, x, names=["a.png"])
     with pytest.raises(TypeError, match="uint8, got float32"):
         measure(model, x, pictures=x)
     with pytest.raises(ValueError, match=r"shape \(3, 3, 8, 8\)"):
@@ -205,7 +207,7 @@ def test_it_is_plain_data_and_a_picture(rng, tmp_path):
     model = nr.models.resnet8().eval()
     x = normal(rng, 2, 3, 9, 8).astype(np.float32)
     classes = [f"class {k}" for k in range(10)]
-    result = saliency(model, x, 3, classes=classes)
+    result = saliency(model, x, 3, classes=classes, names=["a.png", 7])
     for name in ("look.json", "look.csv", "look.png"):
         result.save(tmp_path / name)
     data = json.loads((tmp_path / "look.json").read_text())
@@ -213,6 +215,7 @@ def test_it_is_plain_data_and_a_picture(rng, tmp_path):
     assert np.shape(data["maps"]) == (2, 9, 8)
     assert "pictures" not in data
     assert data["rows"][1]["target"] == "class 3"
+    assert [row["image"] for row in data["rows"]] == ["a.png", 7]
     assert "evaluation mode" in repr(result)
     assert result.pictures.min() == 0
     assert result.pictures.max() == 255

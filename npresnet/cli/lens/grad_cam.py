@@ -60,6 +60,7 @@ def grad_cam(
         seen.target(target),
         layer=layer,
         classes=seen.network.classes,
+        names=seen.sources,
         pictures=seen.pixels,
     )
     show([(seen.facts, result)], as_json)

@@ -53,6 +53,7 @@ def saliency(
         seen.target(target),
         grey=seen.grey,
         classes=seen.network.classes,
+        names=seen.sources,
         pictures=seen.pixels,
     )
     show([(seen.facts, result)], as_json)
