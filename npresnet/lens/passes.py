@@ -158,7 +158,10 @@ def check_images(model: Module, x: Any) -> None:
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    dtype = next(model.parameters()).dtype
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError(f"model must have parameters; {type(model).__name__} has none")
+    dtype = parameter.dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be an array of the model's {dtype}, got {got}")

@@ -166,6 +166,12 @@ def test_names_that_do_not_fit_are_answered_with_those_that_would(rng):
     )
 
 
+@pytest.mark.parametrize("name", ["activations", "saliency", "grad_cam"])
+def test_a_model_without_parameters_is_refused(rng, name):
+    with pytest.raises(ValueError, match="parameters; ReLU has none"):
+        getattr(nr.lens, name)(nr.nn.ReLU(), normal(rng, 1, 3, 8, 8))
+
+
 def test_they_are_plain_data_and_pictures(rng, tmp_path):
     model = nr.models.resnet8()
     x = normal(rng, 2, 3, 9, 8).astype(np.float32)
