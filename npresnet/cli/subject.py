@@ -89,7 +89,7 @@ def identify(
         raise ValueError(
             f"--dataset: {path} does not say what it was trained on; name it"
         )
-    facts = known_data if dataset == known_data.get("name") else _facts(dataset)
+    facts = known_data if dataset == known_data.get("name") else facts_of(dataset)
     channels, height, width = facts["image_shape"]
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
     if normalization is not None:
@@ -129,7 +129,7 @@ def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
         return {}, {}, False
 
 
-def _facts(dataset: str) -> dict[str, Any]:
+def facts_of(dataset: str) -> dict[str, Any]:
     """Return what is known of a data set without its files."""
     if dataset == "digits":
         from npresnet.data import digits

@@ -6,29 +6,50 @@ model trains.
 """
 
 from npresnet.lens import bugs
+from npresnet.lens.activations import ActivationRow, Activations, activations
 from npresnet.lens.cost import Cost, CostRow, cost
+from npresnet.lens.feature_maps import FeatureMaps, MapRow, feature_maps
+from npresnet.lens.filters import FilterRow, Filters, filters
+from npresnet.lens.grad_cam import GradCam, grad_cam
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.log import Log
+from npresnet.lens.looks import LookRow, Looks
 from npresnet.lens.result import Result
+from npresnet.lens.saliency import Saliency, saliency
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
 from npresnet.lens.untouched import untouched
 
 __all__ = [
+    "ActivationRow",
+    "Activations",
     "Cost",
     "CostRow",
+    "FeatureMaps",
+    "FilterRow",
+    "Filters",
+    "GradCam",
     "History",
     "Ledger",
     "LedgerHistory",
     "LedgerRow",
     "Log",
+    "LookRow",
+    "Looks",
+    "MapRow",
     "Result",
+    "Saliency",
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
+    "activations",
     "bugs",
     "cost",
+    "feature_maps",
+    "filters",
+    "grad_cam",
     "ledger",
+    "saliency",
     "spectrum",
     "untouched",
 ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from npresnet.lens.untouched import untouched
 from npresnet.models import PlainBlock, ResidualBlock
+from npresnet.models.folded import FusedBlock, FusedConv2d
 from npresnet.nn import Conv2d, CrossEntropyLoss, Linear, Module, replaying, watching
 
 Array = NDArray[np.floating[Any]]
@@ -64,8 +65,8 @@ def forward_pass(
     ValueError
         If the model has no residual blocks, or shapes do not fit.
     """
-    names = _block_names(model)
     _check_batch(model, x, y)
+    names = _block_names(model)
     visits: list[Visit] = []
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -80,8 +81,10 @@ def forward_pass(
         yield Step(loss, criterion.backward(), visits)
 
 
-def has_shortcut(block: ResidualBlock) -> bool:
+def has_shortcut(block: ResidualBlock | FusedBlock) -> bool:
     """Tell whether a way leads around the block's branch."""
+    if isinstance(block, FusedBlock):
+        return block.adds
     return not isinstance(block, PlainBlock)
 
 
@@ -94,12 +97,15 @@ def describe(model: Module) -> str:
     >>> describe(nr.models.plain20())
     'Plain net, 20 layers'
     """
-    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
+    kinds = ResidualBlock | FusedBlock
+    blocks = [module for module in model.modules() if isinstance(module, kinds)]
     aside = {part for block in blocks for part in block.downsample.modules()}
     layers = sum(
-        isinstance(module, Conv2d | Linear) and module not in aside
+        isinstance(module, Conv2d | FusedConv2d | Linear) and module not in aside
         for module in model.modules()
     )
+    if not blocks:
+        return f"{type(model).__name__}, {layers} layers"
     kind = "Residual" if any(map(has_shortcut, blocks)) else "Plain"
     return f"{kind} net, {layers} layers"
 
@@ -130,8 +136,6 @@ def relative_error(actual: Array, expected: Array) -> float:
 
 
 def _block_names(model: Module) -> dict[Module, str]:
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
     names: dict[Module, str] = {
         module: name
         for name, module in model.named_modules()
@@ -144,13 +148,29 @@ def _block_names(model: Module) -> dict[Module, str]:
     return names
 
 
-def _check_batch(model: Module, x: Any, y: Any) -> None:
-    dtype = next(model.parameters()).dtype
+def check_images(model: Module, x: Any) -> None:
+    """Insist on a model, and on images of its dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no Module, or `x` no array (N, C, H, W) of its dtype.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError(f"model must have parameters; {type(model).__name__} has none")
+    dtype = parameter.dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be an array of the model's {dtype}, got {got}")
     if x.ndim != 4 or not x.size:
         raise ValueError(f"x must have shape (N, C, H, W), got {x.shape}")
+
+
+def _check_batch(model: Module, x: Any, y: Any) -> None:
+    check_images(model, x)
     if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         got = getattr(y, "dtype", type(y).__name__)
         raise TypeError(f"y must be an array of integers, got {got}")

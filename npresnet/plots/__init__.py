@@ -1,20 +1,26 @@
 """Pictures of plain arrays. Matplotlib is loaded when a picture is asked for."""
 
+from npresnet.plots.activations import activations
 from npresnet.plots.costs import costs
 from npresnet.plots.curves import curve_panels, learning_curves
+from npresnet.plots.looks import looks
 from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
 from npresnet.plots.river import Course, river
 from npresnet.plots.svg import inline_svg
+from npresnet.plots.tiles import tiles
 
 __all__ = [
     "Course",
     "Panel",
+    "activations",
     "costs",
     "curve_panels",
     "inline_svg",
     "learning_curves",
+    "looks",
     "over_time",
     "path_lengths",
     "river",
+    "tiles",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from npresnet.plots import style
+from npresnet.plots.stages import stage_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,9 +55,6 @@ def costs(
             )
     from matplotlib.ticker import EngFormatter
 
-    stages = [name.partition(".")[0] for name in names]
-    starts = [i for i, stage in enumerate(stages) if stage not in stages[:i]]
-    spans = list(zip(starts, [*starts[1:], len(names)], strict=True))
     with style.house_style():
         figure, every = style.new_figure(
             1,
@@ -69,17 +67,8 @@ def costs(
             axes.bar(range(len(names)), values, 0.85, color=style.BLUE)
             axes.set_ylabel(title)
             axes.yaxis.set_major_formatter(EngFormatter(sep="\N{THIN SPACE}"))
-            axes.grid(visible=False, axis="x")
-            for start, end in spans[1::2]:
-                axes.axvspan(start - 0.5, end - 0.5, color="#F0F2F4", zorder=0)
-        last = every[-1]
-        last.set_xlim(-0.7, len(names) - 0.3)
-        # Single layers between the stages have no room for their names.
-        wide = [span for span in spans if span[1] - span[0] > len(names) / 20]
-        middles = [(start + end - 1) / 2 for start, end in wide]
-        last.set_xticks(middles, [stages[start] for start, _ in wide])
-        last.tick_params(axis="x", length=0)
-        last.set_xlabel(f"{len(names)} layers, from the images to the logits")
+        label = f"{len(names)} layers, from the images to the logits"
+        stage_axis(every, names, label)
         figure.align_ylabels(np.array(every))
         style.title(figure, subject)
         if path is not None:

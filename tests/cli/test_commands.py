@@ -11,6 +11,7 @@ from PIL import Image
 
 import npresnet as nr
 from npresnet.cli import main
+from tests.cli.program import save_weights
 
 COMMANDS = (
     "train",
@@ -43,19 +44,7 @@ def assert_one_error_line(result, *parts):
 def weights(tmp_path_factory):
     """Weights that say in their header that they are a resnet8 for the digits."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    note = {
-        "model": {"name": "resnet8", "shortcut": "A"},
-        "dataset": {
-            "name": "digits",
-            "classes": list("0123456789"),
-            "image_shape": [3, 8, 8],
-            "mean": [0.3, 0.3, 0.3],
-            "std": [0.4, 0.4, 0.4],
-        },
-    }
-    model = nr.models.create("resnet8", num_classes=10, seed=0)
-    nr.weights.save(path, model, metadata={"npresnet": json.dumps(note)})
-    return path
+    return save_weights(path, nr.models.resnet8(), shortcut="A")
 
 
 def test_help_names_every_command_and_each_explains_itself():

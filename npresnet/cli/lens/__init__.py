@@ -8,8 +8,13 @@ from __future__ import annotations
 import click
 
 from npresnet.cli.help import Group
+from npresnet.cli.lens.activations import activations
 from npresnet.cli.lens.cost import cost
+from npresnet.cli.lens.filters import filters
+from npresnet.cli.lens.grad_cam import grad_cam
 from npresnet.cli.lens.ledger import ledger
+from npresnet.cli.lens.maps import maps
+from npresnet.cli.lens.saliency import saliency
 from npresnet.cli.lens.spectrum import spectrum
 
 
@@ -26,10 +31,20 @@ def lens(ctx: click.Context) -> None:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
       npresnet lens cost resnet50
+      npresnet lens grad-cam runs/NAME --out looks
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-for _command in (ledger, spectrum, cost):
+for _command in (
+    ledger,
+    spectrum,
+    cost,
+    saliency,
+    grad_cam,
+    filters,
+    maps,
+    activations,
+):
     lens.add_command(_command)

@@ -55,13 +55,7 @@ def batch_options(command: _Command) -> _Command:
         metavar="N",
         help="Decides fresh weights and which images are taken.  [default: 0]",
     )(command)
-    command = click.option(
-        "--mode",
-        type=click.Choice(["train", "eval"]),
-        default="train",
-        help="Whether batch norm uses the batch's statistics or the running ones.  "
-        "[default: train]",
-    )(command)
+    command = mode_option("train")(command)
     command = click.option(
         "--images",
         type=click.IntRange(min=1),
@@ -69,12 +63,28 @@ def batch_options(command: _Command) -> _Command:
         metavar="N",
         help="Training images in the batch.  [default: 32]",
     )(command)
+    return network_options(command)
+
+
+def network_options(command: _Command) -> _Command:
+    """Add the options that say which network it is, and for which images."""
     command = click.option(
         "--normalization",
         metavar="cifar10|imagenet|MEAN/STD",
         help="As for eval.  [default: the data set's]",
     )(command)
     return options.data(options.network(command))
+
+
+def mode_option(default: str) -> Callable[[_Command], _Command]:
+    """Add ``--mode``."""
+    return click.option(
+        "--mode",
+        type=click.Choice(["train", "eval"]),
+        default=default,
+        help="Whether batch norm uses the batch's statistics or the running ones.  "
+        f"[default: {default}]",
+    )
 
 
 def probe(
@@ -103,39 +113,96 @@ def probe(
     ValueError, FileNotFoundError
         If there is no such thing, or something about it stays unknown.
     """
-    from npresnet.cli.subject import identify
-    from npresnet.cli.train import build_model, load_data
+    from npresnet.cli.train import load_data
     from npresnet.data import batches
-    from npresnet.models import names
 
-    mean = std = None
-    if what in names():
-        if model not in (None, what):
-            raise ValueError(f"--model {model}: {what} already names a network")
-        dataset = dataset or "digits"
-        name = label = what
-        train, _ = load_data(dataset, data_dir)
-        network = build_model(what, shortcut, len(train.classes), seed)
-        if normalization is not None:
-            channels = train.images.shape[1]
-            mean, std = options.parse_normalization(normalization, channels)
-    else:
-        path = weights_file(what)
-        subject = identify(str(path), model, shortcut, dataset, data_dir, normalization)
-        dataset, mean, std = subject.dataset, subject.mean, subject.std
-        name, network = subject.model, subject.build()
-        label = label_of(path)
-        train, _ = load_data(dataset, subject.data_dir)
+    one = network_of(what, dataset, data_dir, model, shortcut, normalization, seed)
+    train, _ = load_data(one.dataset, one.data_dir)
     if images > len(train):
         raise ValueError(
-            f"--images {images}: {dataset} has {len(train)} training images"
+            f"--images {images}: {one.dataset} has {len(train)} training images"
         )
     stream = batches(
-        train, images, shuffle=True, seed=seed, epoch=0, mean=mean, std=std
+        train, images, shuffle=True, seed=seed, epoch=0, mean=one.mean, std=one.std
     )
     x, y = next(stream)
-    network.train(mode == "train")
-    return Probe(label, name, dataset, network, x, y)
+    one.model.train(mode == "train")
+    return Probe(one.label, one.name, one.dataset, one.model, x, y)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, and what is known of the images that it takes.
+
+    Attributes
+    ----------
+    label, name, dataset, model
+        As in `Probe`.
+    data_dir : str or None
+        Folder that holds the data set.
+    classes : tuple of str
+        Names of the classes.
+    image_shape : tuple of int
+        ``(C, H, W)``.
+    mean, std : array_like
+        How images are normalised.
+    """
+
+    label: str
+    name: str
+    dataset: str
+    model: Module
+    data_dir: str | None
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: Any
+    std: Any
+
+
+def network_of(
+    what: str,
+    dataset: str | None,
+    data_dir: str | None,
+    model: str | None,
+    shortcut: str | None,
+    normalization: str | None,
+    seed: int,
+) -> Network:
+    """Build the network that `what` names; see `probe` for the parameters.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there is no such thing, or something about it stays unknown.
+    """
+    from npresnet.cli.subject import facts_of, identify
+    from npresnet.cli.train import build_model
+    from npresnet.models import names
+
+    if what not in names():
+        path = weights_file(what)
+        known = identify(str(path), model, shortcut, dataset, data_dir, normalization)
+        return Network(
+            label_of(path),
+            known.model,
+            known.dataset,
+            known.build(),
+            known.data_dir,
+            known.classes,
+            known.image_shape,
+            known.mean,
+            known.std,
+        )
+    if model not in (None, what):
+        raise ValueError(f"--model {model}: {what} already names a network")
+    dataset = dataset or "digits"
+    facts = facts_of(dataset)
+    classes, shape = tuple(facts["classes"]), tuple(facts["image_shape"])
+    mean, std = facts["mean"], facts["std"]
+    if normalization is not None:
+        mean, std = options.parse_normalization(normalization, shape[0])
+    built = build_model(what, shortcut, len(classes), seed)
+    return Network(what, what, dataset, built, data_dir, classes, shape, mean, std)
 
 
 def weights_file(what: str) -> Path:
