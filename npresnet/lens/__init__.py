@@ -9,6 +9,13 @@ from npresnet.lens import bugs
 from npresnet.lens.cost import Cost, CostRow, cost
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
+from npresnet.lens.lesion import (
+    DeletionRow,
+    Lesions,
+    RemovalRow,
+    ReorderingRow,
+    lesion,
+)
 from npresnet.lens.log import Log
 from npresnet.lens.result import Result
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
@@ -17,11 +24,15 @@ from npresnet.lens.untouched import untouched
 __all__ = [
     "Cost",
     "CostRow",
+    "DeletionRow",
     "History",
     "Ledger",
     "LedgerHistory",
     "LedgerRow",
+    "Lesions",
     "Log",
+    "RemovalRow",
+    "ReorderingRow",
     "Result",
     "Spectrum",
     "SpectrumHistory",
@@ -29,6 +40,7 @@ __all__ = [
     "bugs",
     "cost",
     "ledger",
+    "lesion",
     "spectrum",
     "untouched",
 ]

@@ -64,8 +64,8 @@ def forward_pass(
     ValueError
         If the model has no residual blocks, or shapes do not fit.
     """
-    names = _block_names(model)
-    _check_batch(model, x, y)
+    names = block_names(model)
+    check_batch(model, x, y)
     visits: list[Visit] = []
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -106,8 +106,19 @@ def describe(model: Module) -> str:
 
 def batch_note(images: int, training: bool) -> str:
     """Say what was measured on, in words for tables and captions."""
+    return f"a batch of {images_note(images, training)}"
+
+
+def images_note(images: int, training: bool) -> str:
+    """Say how many images were looked at, in batches of whatever size.
+
+    Examples
+    --------
+    >>> images_note(10000, training=False)
+    '10,000 images in evaluation mode'
+    """
     mode = "training" if training else "evaluation"
-    return f"a batch of {images} image{'s' * (images > 1)} in {mode} mode"
+    return f"{images:,} image{'s' * (images > 1)} in {mode} mode"
 
 
 def norm(array: Array) -> float:
@@ -129,7 +140,8 @@ def relative_error(actual: Array, expected: Array) -> float:
     return error / size if size else math.inf
 
 
-def _block_names(model: Module) -> dict[Module, str]:
+def block_names(model: Module) -> dict[Module, str]:
+    """Map a model's residual blocks to their paths, or refuse a model without any."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
     names: dict[Module, str] = {
@@ -144,13 +156,19 @@ def _block_names(model: Module) -> dict[Module, str]:
     return names
 
 
-def _check_batch(model: Module, x: Any, y: Any) -> None:
+def check_images(model: Module, x: Any) -> None:
+    """Refuse what is no batch of images of the model's dtype."""
     dtype = next(model.parameters()).dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be an array of the model's {dtype}, got {got}")
     if x.ndim != 4 or not x.size:
         raise ValueError(f"x must have shape (N, C, H, W), got {x.shape}")
+
+
+def check_batch(model: Module, x: Any, y: Any) -> None:
+    """Refuse what is no batch of images with one label each."""
+    check_images(model, x)
     if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         got = getattr(y, "dtype", type(y).__name__)
         raise TypeError(f"y must be an array of integers, got {got}")

@@ -2,6 +2,7 @@
 
 from npresnet.plots.costs import costs
 from npresnet.plots.curves import curve_panels, learning_curves
+from npresnet.plots.lesions import Patient, lesions
 from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
 from npresnet.plots.river import Course, river
@@ -10,10 +11,12 @@ from npresnet.plots.svg import inline_svg
 __all__ = [
     "Course",
     "Panel",
+    "Patient",
     "costs",
     "curve_panels",
     "inline_svg",
     "learning_curves",
+    "lesions",
     "over_time",
     "path_lengths",
     "river",
