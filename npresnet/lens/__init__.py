@@ -7,6 +7,12 @@ model trains.
 
 from npresnet.lens import bugs
 from npresnet.lens.cost import Cost, CostRow, cost
+from npresnet.lens.degradation import (
+    Curve,
+    Degradation,
+    DegradationRow,
+    degradation,
+)
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.lesion import (
@@ -17,6 +23,7 @@ from npresnet.lens.lesion import (
     lesion,
 )
 from npresnet.lens.log import Log
+from npresnet.lens.responses import ResponseRow, Responses, responses
 from npresnet.lens.result import Result
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
 from npresnet.lens.untouched import untouched
@@ -24,6 +31,9 @@ from npresnet.lens.untouched import untouched
 __all__ = [
     "Cost",
     "CostRow",
+    "Curve",
+    "Degradation",
+    "DegradationRow",
     "DeletionRow",
     "History",
     "Ledger",
@@ -33,14 +43,18 @@ __all__ = [
     "Log",
     "RemovalRow",
     "ReorderingRow",
+    "ResponseRow",
+    "Responses",
     "Result",
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
     "bugs",
     "cost",
+    "degradation",
     "ledger",
     "lesion",
+    "responses",
     "spectrum",
     "untouched",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +14,7 @@ from npresnet.functional import cross_entropy_forward
 from npresnet.lens import operations
 from npresnet.lens.chain import Chain, taken_apart
 from npresnet.lens.operations import Plan
-from npresnet.lens.passes import Progress, check_batch, describe, images_note
+from npresnet.lens.passes import Progress, at_least, check_batch, describe, images_note
 from npresnet.lens.result import Result, Table, column
 from npresnet.nn import Module
 
@@ -315,8 +314,8 @@ def lesion(
     [(1, 5), (6, 1)]
     """
     check_batch(model, x, y)
-    draws, seed = _at_least("draws", draws, 0), _at_least("seed", seed, 0)
-    batch_size = _at_least("batch_size", batch_size, 1)
+    draws, seed = at_least("draws", draws, 0), at_least("seed", seed, 0)
+    batch_size = at_least("batch_size", batch_size, 1)
     with taken_apart(model, x) as network:
         L = len(network)
         counts = _removal_counts(removals, L) if draws else []
@@ -431,19 +430,9 @@ def _removal_row(count: int, found: Sequence[tuple[float, float]]) -> RemovalRow
 def _removal_counts(removals: Sequence[int] | None, L: int) -> list[int]:
     if removals is None:
         return sorted({round(k) for k in np.linspace(1, L, min(L, 10))})
-    counts = [_at_least("removals", count, 1) for count in removals]
+    counts = [at_least("removals", count, 1) for count in removals]
     if max(counts, default=0) > L:
         raise ValueError(
             f"removals: expected at most the {L} blocks of the model, got {max(counts)}"
         )
     return sorted(set(counts))
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: expected {least} or more, got {number}")
-    return number

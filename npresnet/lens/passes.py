@@ -7,6 +7,7 @@ without taking it.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -176,3 +177,14 @@ def check_batch(model: Module, x: Any, y: Any) -> None:
         raise ValueError(
             f"y must have shape ({len(x)},), one label per image, got {y.shape}"
         )
+
+
+def at_least(name: str, value: Any, least: int) -> int:
+    """Return a whole number, or refuse what is none or too small."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: expected {least} or more, got {number}")
+    return number

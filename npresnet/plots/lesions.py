@@ -125,8 +125,8 @@ def lesions(
         style.title(figure, "What the network knows after a lesion")
         style.caption(
             figure,
-            "Dotted: the whole network. Hollow: the block changes the shape, so that "
-            f"its shortcut is no identity. {note}".rstrip(),
+            "Dotted: the whole network. Hollow: what stays of the block is no "
+            f"identity. {note}".rstrip(),
         )
         if path is not None:
             style.save(figure, path)
@@ -136,15 +136,18 @@ def lesions(
 def _draw_deletions(axes: Axes, one: Patient, look: style.Series) -> None:
     places = np.arange(1, len(one.blocks) + 1)
     percent = 100 * np.asarray(one.deleted)
-    axes.plot(
-        places, percent, color=look.color, ls=look.linestyle, lw=1.2, label=one.subject,
-        marker=look.marker,
-    )  # fmt: skip
+    keywords = {**look.keywords(1), "linewidth": 1.2, "label": one.subject}
+    axes.plot(places, percent, **keywords)
     hollow = np.asarray(one.reshaping, bool)
     axes.plot(
-        places[hollow], percent[hollow], look.marker, color=look.color, mfc="white",
-        mew=1.4, ms=6,
-    )  # fmt: skip
+        places[hollow],
+        percent[hollow],
+        look.marker,
+        color=look.color,
+        markerfacecolor="white",
+        markeredgewidth=1.4,
+        markersize=6,
+    )
 
 
 def _draw_removals(axes: Axes, one: Patient, look: style.Series) -> None:
