@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -418,10 +419,10 @@ def _removal_row(count: int, found: Sequence[tuple[float, float]]) -> RemovalRow
     return RemovalRow(
         count,
         len(found),
-        float(np.mean(accuracies)),
+        fmean(accuracies),
         min(accuracies),
         max(accuracies),
-        float(np.mean(losses)),
+        fmean(losses),
         min(losses),
         max(losses),
     )

@@ -9,7 +9,10 @@ import click
 
 from npresnet.cli.help import Group
 from npresnet.cli.lens.cost import cost
+from npresnet.cli.lens.degradation import degradation
 from npresnet.cli.lens.ledger import ledger
+from npresnet.cli.lens.lesion import lesion
+from npresnet.cli.lens.responses import responses
 from npresnet.cli.lens.spectrum import spectrum
 
 
@@ -31,5 +34,5 @@ def lens(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for _command in (ledger, spectrum, cost):
+for _command in (ledger, spectrum, lesion, responses, degradation, cost):
     lens.add_command(_command)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_TEST_IMAGES = 1000  # as many are looked at unless told otherwise
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -34,7 +36,7 @@ class Probe:
     model : Module
         With fresh or loaded weights.
     x, y : ndarray
-        Normalised training images (N, C, H, W), and labels.
+        Normalised images (N, C, H, W), and labels.
     """
 
     label: str
@@ -46,7 +48,28 @@ class Probe:
 
 
 def batch_options(command: _Command) -> _Command:
-    """Add the options that `probe` takes, and ``--threads``."""
+    """Add the options that `probe` takes, and ``--threads``: for one training batch."""
+    return _options(
+        command,
+        "Training images in the batch.  [default: 32]",
+        "[default: train]",
+        images=32,
+        mode="train",
+    )
+
+
+def image_options(command: _Command) -> _Command:
+    """Add the same options, for as many test images as are asked for."""
+    return _options(
+        command,
+        f"Test images to look at.  [default: {_TEST_IMAGES:,}, or all]",
+        "[default: eval for trained weights, train for fresh ones]",
+    )
+
+
+def _options(
+    command: _Command, images_help: str, mode_default: str, **defaults: Any
+) -> _Command:
     command = options.threads(command)
     command = click.option(
         "--seed",
@@ -58,16 +81,16 @@ def batch_options(command: _Command) -> _Command:
     command = click.option(
         "--mode",
         type=click.Choice(["train", "eval"]),
-        default="train",
+        default=defaults.get("mode"),
         help="Whether batch norm uses the batch's statistics or the running ones.  "
-        "[default: train]",
+        f"{mode_default}",
     )(command)
     command = click.option(
         "--images",
         type=click.IntRange(min=1),
-        default=32,
+        default=defaults.get("images"),
         metavar="N",
-        help="Training images in the batch.  [default: 32]",
+        help=images_help,
     )(command)
     command = click.option(
         "--normalization",
@@ -85,9 +108,10 @@ def probe(
     model: str | None,
     shortcut: str | None,
     normalization: str | None,
-    images: int,
-    mode: str,
+    images: int | None,
+    mode: str | None,
     seed: int,
+    part: str = "training",
 ) -> Probe:
     """Build the network that `what` names, and draw a batch for it.
 
@@ -96,7 +120,10 @@ def probe(
     what : str
         A network's name, a run folder, or a file of weights.
     dataset, data_dir, model, shortcut, normalization, images, mode, seed
-        The options of the same names.
+        The options of the same names. Without `images`, 1,000 or all that there are;
+        without `mode`, evaluation mode for weights that were loaded.
+    part : {"training", "test"}
+        Which images to take.
 
     Raises
     ------
@@ -114,10 +141,10 @@ def probe(
             raise ValueError(f"--model {model}: {what} already names a network")
         dataset = dataset or "digits"
         name = label = what
-        train, _ = load_data(dataset, data_dir)
-        network = build_model(what, shortcut, len(train.classes), seed)
+        sets = load_data(dataset, data_dir)
+        network = build_model(what, shortcut, len(sets[0].classes), seed)
         if normalization is not None:
-            channels = train.images.shape[1]
+            channels = sets[0].images.shape[1]
             mean, std = options.parse_normalization(normalization, channels)
     else:
         path = weights_file(what)
@@ -125,16 +152,20 @@ def probe(
         dataset, mean, std = subject.dataset, subject.mean, subject.std
         name, network = subject.model, subject.build()
         label = label_of(path)
-        train, _ = load_data(dataset, subject.data_dir)
-    if images > len(train):
+        sets = load_data(dataset, subject.data_dir)
+        mode = mode or "eval"
+    chosen = sets[part == "test"]
+    if images is None:
+        images = min(_TEST_IMAGES, len(chosen))
+    elif images > len(chosen):
         raise ValueError(
-            f"--images {images}: {dataset} has {len(train)} training images"
+            f"--images {images}: {dataset} has {len(chosen)} {part} images"
         )
     stream = batches(
-        train, images, shuffle=True, seed=seed, epoch=0, mean=mean, std=std
+        chosen, images, shuffle=True, seed=seed, epoch=0, mean=mean, std=std
     )
     x, y = next(stream)
-    network.train(mode == "train")
+    network.train(mode != "eval")
     return Probe(label, name, dataset, network, x, y)
 
 
