@@ -89,9 +89,11 @@ def degradation(
             _curves(axes, [one for one in trainings if one.kind == kind])
             axes.set(title=f"{_NAMES[kind]}, epoch by epoch", xlabel="epoch")
             axes.set_ylabel("training loss (nats)")
-        top = max(max(one.train_loss) for one in trainings)
+        losses = [value for one in trainings for value in one.train_loss]
         for axes in curves[: len(kinds)]:
-            axes.set_ylim(0, 1.05 * top)
+            axes.set_yscale("log")
+            axes.set_ylim(max(min(losses), 1e-6) / 1.5, 1.5 * max(losses))
+            axes.yaxis.set_major_formatter("{x:g}")
         for axes in curves[len(kinds) :]:
             axes.set_visible(False)
         style.title(figure, "Deeper networks, trained alike")
@@ -105,7 +107,8 @@ def _by_depth(axes: Axes, kind: str, points: Sequence[tuple[int, float]]) -> Non
     look = _LOOKS[kind]
     depths = sorted({depth for depth, _ in points})
     means = [np.mean([v for depth, v in points if depth == at]) for at in depths]
-    axes.plot(depths, means, color=look.color, ls=look.linestyle, label=_NAMES[kind])
+    keywords = look.keywords(1) | {"markevery": []}  # a marker in the legend alone
+    axes.plot(depths, means, label=_NAMES[kind], **keywords)
     axes.plot(
         [depth for depth, _ in points],
         [value for _, value in points],
@@ -133,4 +136,4 @@ def _curves(axes: Axes, trainings: Sequence[Training]) -> None:
             label=f"{depth} layers: {mean[-1]:.3f}",
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(loc="best")
+    axes.legend(loc="lower left")  # curves come from above

@@ -44,6 +44,8 @@ def responses(
     """
     if not networks or not all(len(deviations) for _, deviations in networks):
         raise ValueError("networks: expected at least one, each with a layer or more")
+    from matplotlib.ticker import MaxNLocator
+
     looks = style.series_of([name for name, _ in networks])
     with style.house_style():
         figure, (upper, lower) = style.new_figure(
@@ -60,7 +62,9 @@ def responses(
         upper.tick_params(labelbottom=True)
         for axes in (upper, lower):
             axes.set_ylabel("standard deviation")
-        upper.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        largest = max(deviations.max() for _, deviations in networks)
+        upper.set_ylim(0, 1.08 * largest or 1)
         upper.legend(loc="best")
         style.title(figure, "Responses of the 3x3 layers")
         style.caption(

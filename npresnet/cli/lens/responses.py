@@ -10,7 +10,7 @@ import click
 from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import output_options
-from npresnet.cli.lens.probe import probe, image_options
+from npresnet.cli.lens.probe import image_options, probe
 from npresnet.cli.lens.side_by_side import look_at
 
 
