@@ -117,10 +117,12 @@ class Chain:
         shapes agree, the identity stands in for its branch, and where they do not,
         the zero padding that its residual twin would have there.
         """
-        block = self._blocks[place]
+        block, called = self._blocks[place], False
         (C, H, _), (K, OH, _) = self.shapes[place]
 
         def stand_in(x: Array) -> Any:
+            nonlocal called
+            called = True
             if has_shortcut(block):
                 return 0.0  # nothing is added to the shortcut
             if (C, H) == (K, OH):
@@ -128,7 +130,13 @@ class Chain:
             return zero_pad_shortcut_forward(x, K, -(-H // OH))[0]
 
         with _branch(block, stand_in):
-            return self._whole[place](x)
+            output = self._whole[place](x)
+        if not called:
+            raise ValueError(
+                f"model: expected {self.names[place]} to compute its branch with "
+                "branch_forward(x)"
+            )
+        return output
 
     def run(self, plan: Sequence[int], x: Array) -> Array:
         """Run some of the blocks one after the other.
