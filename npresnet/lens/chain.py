@@ -72,7 +72,7 @@ class Chain:
             model(x)
         self._model, self._sample = model, x
         self._blocks = [block for block, _, _ in visits]
-        if len(set(self._blocks)) < len(self._blocks):
+        if len(self._blocks) != len(names) or len(set(self._blocks)) != len(names):
             raise ValueError(
                 "model: expected every block to be called once a forward pass"
             )
@@ -118,16 +118,17 @@ class Chain:
         the zero padding that its residual twin would have there.
         """
         block, called = self._blocks[place], False
-        (C, H, _), (K, OH, _) = self.shapes[place]
+        (C, H, W), (K, OH, OW) = self.shapes[place]
 
         def stand_in(x: Array) -> Any:
             nonlocal called
             called = True
             if has_shortcut(block):
                 return 0.0  # nothing is added to the shortcut
-            if (C, H) == (K, OH):
+            if (C, H, W) == (K, OH, OW):
                 return x
-            return zero_pad_shortcut_forward(x, K, -(-H // OH))[0]
+            stride = max(-(-H // OH), -(-W // OW))
+            return zero_pad_shortcut_forward(x, K, stride)[0]
 
         with _branch(block, stand_in):
             output = self._whole[place](x)

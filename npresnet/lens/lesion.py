@@ -293,8 +293,8 @@ def lesion(
     be: the identity, and where the shape changes, zero padding (option A of He et
     al., arXiv 1512.03385, section 4.2).
 
-    Swapped are pairs of blocks that neither of them changes the shape and that take
-    the same one, as in the paper; in all networks here that is within a stage.
+    Swapped are pairs of blocks that keep the shape and agree in it, as in the paper;
+    in all networks here that is within a stage.
 
     References
     ----------
@@ -346,17 +346,16 @@ def lesion(
         names, kinds = network.names, network.kinds
     right, loss = found[whole]
 
+    def deletion_row(name: str, stays: str, plan: Plan) -> DeletionRow:
+        accuracy, loss = found[plan]
+        return DeletionRow(name, stays, accuracy, accuracy - right, loss)
+
     def order_row(swaps: Sequence[tuple[int, int]], plan: Plan) -> ReorderingRow:
         pairs = tuple(f"{names[i]}/{names[j]}" for i, j in swaps)
         return ReorderingRow(pairs, operations.kendall_tau(plan), *found[plan])
 
     return Lesions(
-        tuple(
-            DeletionRow(
-                name, kind, found[plan][0], found[plan][0] - right, found[plan][1]
-            )
-            for name, kind, plan in zip(names, kinds, deleted, strict=True)
-        ),
+        tuple(map(deletion_row, names, kinds, deleted)),
         tuple(map(order_row, ([pair] for pair in pairs), swapped)),
         tuple(map(order_row, orders, reordered)),
         tuple(

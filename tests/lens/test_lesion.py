@@ -352,6 +352,17 @@ def test_numbers_that_do_not_suit_are_named(rng, options, error, text):
         lesion(model, normal(rng, 2, 3, 8, 8), np.array([0, 1]))
 
 
+def test_an_image_of_one_row_is_cut_as_well(rng):
+    model = make("plain8", rng)
+    x, y = images(rng, 3, H=1, W=9)
+    with taken_apart(model, x) as network:
+        features = network.without_branch(0, network.stem(x))
+        for place, width in ((1, 5), (2, 3)):
+            features = network.without_branch(place, features)
+            assert features.shape[2:] == (1, width)
+    assert lesion(model, x, y, draws=0).rows[1].stays == "zero padding"
+
+
 def test_a_network_in_float64_stays_in_it(rng):
     model = make("resnet8", rng, dtype=np.float64)
     x, _ = images(rng)
