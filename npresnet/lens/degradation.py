@@ -227,9 +227,8 @@ def degradation(
     Notes
     -----
     The training error is that of the last epoch, measured while the weights change
-    and with the images augmented as the recipe says, as in the paper's figures. It
-    depends on how long is trained: after a few epochs it tells what is learnt
-    slowly, not what can be learnt.
+    and with the images augmented as the recipe says. It depends on how long is
+    trained: after a few epochs it tells what is learnt slowly, not what cannot be.
 
     References
     ----------

@@ -135,8 +135,10 @@ class DepthRuns:
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         train, test = self.train_set, self.test_set
+        recipe = self.recipe.to_dict()
+        del recipe["description"], recipe["source"]  # words, which may change
         return {
-            "recipe": self.recipe.to_dict(),
+            "recipe": recipe,
             "dataset": {
                 "name": train.name,
                 "train_sha256": train.digest(),

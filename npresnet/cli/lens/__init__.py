@@ -28,6 +28,7 @@ def lens(ctx: click.Context) -> None:
     Try:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
+      npresnet lens lesion runs/RESIDUAL runs/PLAIN
       npresnet lens cost resnet50
     """
     if ctx.invoked_subcommand is None:
