@@ -15,11 +15,11 @@ PACKAGE = Path(npresnet.__file__).parent
 # column of the house; the rooms beside it know of the column, not of each other.
 COLUMN = ["backend", "functional", "nn", "models"]
 BESIDE = ["optim", "data", "weights", "plots", "testing"]
-ABOVE = ["training", "lens"]
+ABOVE = ["training", "lens"]  # the lens trains networks to compare them
 ALLOWED = (
     {room: set(COLUMN[:floor]) for floor, room in enumerate(COLUMN)}
     | {room: set(COLUMN) for room in BESIDE}
-    | {room: {*COLUMN, *BESIDE} for room in ABOVE}
+    | {room: {*COLUMN, *BESIDE, *ABOVE[:floor]} for floor, room in enumerate(ABOVE)}
     | {"cli": {*COLUMN, *BESIDE, *ABOVE}}
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -8,13 +8,27 @@ model trains.
 from npresnet.lens import bugs
 from npresnet.lens.activations import ActivationRow, Activations, activations
 from npresnet.lens.cost import Cost, CostRow, cost
+from npresnet.lens.degradation import (
+    Curve,
+    Degradation,
+    DegradationRow,
+    degradation,
+)
 from npresnet.lens.feature_maps import FeatureMaps, MapRow, feature_maps
 from npresnet.lens.filters import FilterRow, Filters, filters
 from npresnet.lens.grad_cam import GradCam, grad_cam
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
+from npresnet.lens.lesion import (
+    DeletionRow,
+    Lesions,
+    RemovalRow,
+    ReorderingRow,
+    lesion,
+)
 from npresnet.lens.log import Log
 from npresnet.lens.looks import LookRow, Looks
+from npresnet.lens.responses import ResponseRow, Responses, responses
 from npresnet.lens.result import Result
 from npresnet.lens.saliency import Saliency, saliency
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
@@ -25,6 +39,10 @@ __all__ = [
     "Activations",
     "Cost",
     "CostRow",
+    "Curve",
+    "Degradation",
+    "DegradationRow",
+    "DeletionRow",
     "FeatureMaps",
     "FilterRow",
     "Filters",
@@ -33,10 +51,15 @@ __all__ = [
     "Ledger",
     "LedgerHistory",
     "LedgerRow",
+    "Lesions",
     "Log",
     "LookRow",
     "Looks",
     "MapRow",
+    "RemovalRow",
+    "ReorderingRow",
+    "ResponseRow",
+    "Responses",
     "Result",
     "Saliency",
     "Spectrum",
@@ -45,10 +68,13 @@ __all__ = [
     "activations",
     "bugs",
     "cost",
+    "degradation",
     "feature_maps",
     "filters",
     "grad_cam",
     "ledger",
+    "lesion",
+    "responses",
     "saliency",
     "spectrum",
     "untouched",

@@ -7,6 +7,7 @@ without taking it.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -65,8 +66,8 @@ def forward_pass(
     ValueError
         If the model has no residual blocks, or shapes do not fit.
     """
-    _check_batch(model, x, y)
-    names = _block_names(model)
+    check_batch(model, x, y)
+    names = block_names(model)
     visits: list[Visit] = []
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -112,8 +113,19 @@ def describe(model: Module) -> str:
 
 def batch_note(images: int, training: bool) -> str:
     """Say what was measured on, in words for tables and captions."""
+    return f"a batch of {images_note(images, training)}"
+
+
+def images_note(images: int, training: bool) -> str:
+    """Say how many images were looked at, in batches of whatever size.
+
+    Examples
+    --------
+    >>> images_note(10000, training=False)
+    '10,000 images in evaluation mode'
+    """
     mode = "training" if training else "evaluation"
-    return f"a batch of {images} image{'s' * (images > 1)} in {mode} mode"
+    return f"{images:,} image{'s' * (images > 1)} in {mode} mode"
 
 
 def norm(array: Array) -> float:
@@ -135,7 +147,9 @@ def relative_error(actual: Array, expected: Array) -> float:
     return error / size if size else math.inf
 
 
-def _block_names(model: Module) -> dict[Module, str]:
+def block_names(model: Module) -> dict[Module, str]:
+    """Map a model's residual blocks to their paths, or refuse a model without any."""
+    check_model(model)
     names: dict[Module, str] = {
         module: name
         for name, module in model.named_modules()
@@ -148,6 +162,12 @@ def _block_names(model: Module) -> dict[Module, str]:
     return names
 
 
+def check_model(model: Any) -> None:
+    """Refuse what is no `Module`."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+
+
 def check_images(model: Module, x: Any) -> None:
     """Insist on a model, and on images of its dtype.
 
@@ -156,8 +176,7 @@ def check_images(model: Module, x: Any) -> None:
     TypeError, ValueError
         If it is no Module, or `x` no array (N, C, H, W) of its dtype.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    check_model(model)
     parameter = next(model.parameters(), None)
     if parameter is None:
         raise ValueError(f"model must have parameters; {type(model).__name__} has none")
@@ -169,7 +188,8 @@ def check_images(model: Module, x: Any) -> None:
         raise ValueError(f"x must have shape (N, C, H, W), got {x.shape}")
 
 
-def _check_batch(model: Module, x: Any, y: Any) -> None:
+def check_batch(model: Module, x: Any, y: Any) -> None:
+    """Refuse what is no batch of images with one label each."""
     check_images(model, x)
     if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         got = getattr(y, "dtype", type(y).__name__)
@@ -178,3 +198,14 @@ def _check_batch(model: Module, x: Any, y: Any) -> None:
         raise ValueError(
             f"y must have shape ({len(x)},), one label per image, got {y.shape}"
         )
+
+
+def at_least(name: str, value: Any, least: int) -> int:
+    """Return a whole number, or refuse what is none or too small."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: expected {least} or more, got {number}")
+    return number

@@ -3,9 +3,12 @@
 from npresnet.plots.activations import activations
 from npresnet.plots.costs import costs
 from npresnet.plots.curves import curve_panels, learning_curves
+from npresnet.plots.degradation import Training, degradation
+from npresnet.plots.lesions import Patient, lesions
 from npresnet.plots.looks import looks
 from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
+from npresnet.plots.responses import responses
 from npresnet.plots.river import Course, river
 from npresnet.plots.svg import inline_svg
 from npresnet.plots.tiles import tiles
@@ -13,14 +16,19 @@ from npresnet.plots.tiles import tiles
 __all__ = [
     "Course",
     "Panel",
+    "Patient",
+    "Training",
     "activations",
     "costs",
     "curve_panels",
+    "degradation",
     "inline_svg",
     "learning_curves",
+    "lesions",
     "looks",
     "over_time",
     "path_lengths",
+    "responses",
     "river",
     "tiles",
 ]

@@ -11,9 +11,10 @@ Okabe and Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,14 @@ STOPPED = Series(GREY, ":", "")
 RESIDUAL = Series(BLUE, "-", "o")
 PLAIN = Series(VERMILION, "--", "s")
 
+# For more than two, told apart by colour, dashes and marker.
+_OTHERS = (
+    Series(GREEN, "-.", "^"),
+    Series(PURPLE, ":", "D"),
+    Series(SKY_BLUE, "-", "v"),
+    Series(BLACK, "--", "P"),
+)
+
 # Colour maps whose lightness rises evenly, or from both ends to the middle.
 SEQUENTIAL = "cividis"
 DIVERGING = "PuOr"
@@ -127,6 +136,27 @@ def new_figure(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.flat)
+
+
+def series_of(subjects: Sequence[str]) -> list[Series]:
+    """Give each of several networks a look: the first residual and plain one theirs.
+
+    Parameters
+    ----------
+    subjects : sequence of str
+        The networks in words; those with "plain" in it are the plain ones.
+
+    Examples
+    --------
+    >>> [one.marker for one in series_of(["Residual net", "Plain net", "Plain net"])]
+    ['o', 's', '^']
+    """
+    looks: list[Series] = []
+    others = cycle(_OTHERS)
+    for subject in subjects:
+        usual = PLAIN if "plain" in subject.lower() else RESIDUAL
+        looks.append(next(others) if usual in looks else usual)
+    return looks
 
 
 def tint(color: str, strength: float) -> str:

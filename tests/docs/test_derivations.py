@@ -12,7 +12,7 @@ import npresnet as nr
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "derivations").glob("*.md"))
-WITH_EXAMPLES = [DOCS / "notation.md", DOCS / "lens.md", *PAGES]
+WITH_EXAMPLES = [DOCS / "notation.md", *sorted(DOCS.glob("lens*.md")), *PAGES]
 LINKING = [p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts]
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)

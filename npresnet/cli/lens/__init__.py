@@ -10,10 +10,13 @@ import click
 from npresnet.cli.help import Group
 from npresnet.cli.lens.activations import activations
 from npresnet.cli.lens.cost import cost
+from npresnet.cli.lens.degradation import degradation
 from npresnet.cli.lens.filters import filters
 from npresnet.cli.lens.grad_cam import grad_cam
 from npresnet.cli.lens.ledger import ledger
+from npresnet.cli.lens.lesion import lesion
 from npresnet.cli.lens.maps import maps
+from npresnet.cli.lens.responses import responses
 from npresnet.cli.lens.saliency import saliency
 from npresnet.cli.lens.spectrum import spectrum
 
@@ -30,6 +33,7 @@ def lens(ctx: click.Context) -> None:
     Try:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
+      npresnet lens lesion runs/RESIDUAL runs/PLAIN
       npresnet lens cost resnet50
       npresnet lens grad-cam runs/NAME --out looks
     """
@@ -40,6 +44,9 @@ def lens(ctx: click.Context) -> None:
 for _command in (
     ledger,
     spectrum,
+    lesion,
+    responses,
+    degradation,
     cost,
     saliency,
     grad_cam,

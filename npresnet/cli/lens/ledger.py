@@ -9,8 +9,9 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, labels, output_options, progress_bar, show
+from npresnet.cli.lens.output import output_options
 from npresnet.cli.lens.probe import batch_options, probe
+from npresnet.cli.lens.side_by_side import look_at
 
 
 @click.command(cls=Command)
@@ -45,18 +46,11 @@ def ledger(
     from npresnet import lens
 
     options.use_threads(threads)
-    probes = [probe(what, **given) for what in networks]
-    names = labels([one.label for one in probes])
-    picture = f"ledger-{'-'.join(names)}.png"
-    data = [(f"ledger-{name}.json", f"ledger-{name}.csv") for name in names]
-    folder = Folder(out, [picture, *(file for pair in data for file in pair)])
-    results = []
-    for one, name in zip(probes, names, strict=True):
-        with progress_bar(name) as progress:
-            result = lens.ledger(one.model, one.x, one.y, progress=progress)
-        results.append(({"model": one.name, "dataset": one.dataset}, result))
-    show(results, as_json)
-    for (_, result), files in zip(results, data, strict=True):
-        folder.save(result, *files)
-    first, *others = [result for _, result in results]
-    folder.save_picture(lambda: first.plot(beside=others, scale=scale), picture)
+    look_at(
+        "ledger",
+        [probe(what, **given) for what in networks],
+        lambda one, progress: lens.ledger(one.model, one.x, one.y, progress=progress),
+        out,
+        as_json,
+        lambda first, others: first.plot(beside=others, scale=scale),
+    )

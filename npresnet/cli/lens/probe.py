@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_MOST_IMAGES = 1000  # as many are looked at unless told otherwise
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -34,7 +36,7 @@ class Probe:
     model : Module
         With fresh or loaded weights.
     x, y : ndarray
-        Normalised training images (N, C, H, W), and labels.
+        Normalised images (N, C, H, W), and labels.
     """
 
     label: str
@@ -45,25 +47,50 @@ class Probe:
     y: NDArray[Any]
 
 
-def batch_options(command: _Command) -> _Command:
-    """Add the options that `probe` takes, and ``--threads``."""
-    command = options.threads(command)
-    command = click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        metavar="N",
-        help="Decides fresh weights and which images are taken.  [default: 0]",
-    )(command)
-    command = mode_option("train")(command)
-    command = click.option(
-        "--images",
-        type=click.IntRange(min=1),
-        default=32,
-        metavar="N",
-        help="Training images in the batch.  [default: 32]",
-    )(command)
-    return network_options(command)
+def batch_options_of(
+    images: int | None = 32,
+    mode: str | None = "train",
+    part: str = "training",
+    seed_decides: str = "fresh weights and which images are taken",
+) -> Callable[[_Command], _Command]:
+    """Return what adds the options that `probe` takes, and ``--threads``.
+
+    Parameters
+    ----------
+    images : int or None
+        Default of ``--images``; None: see `probe`.
+    mode : {"train", "eval"} or None
+        Default of ``--mode``; None: as the network is used, see `probe`.
+    part : {"training", "test"}
+        Which images the command takes.
+    seed_decides : str
+        For the help of ``--seed``.
+    """
+    default = f"{_MOST_IMAGES:,}, or all" if images is None else images
+
+    def add(command: _Command) -> _Command:
+        command = options.threads(command)
+        command = click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help=f"Decides {seed_decides}.  [default: 0]",
+        )(command)
+        command = mode_option(mode)(command)
+        command = click.option(
+            "--images",
+            type=click.IntRange(min=1),
+            default=images,
+            metavar="N",
+            help=f"{part.capitalize()} images to look at.  [default: {default}]",
+        )(command)
+        return network_options(command)
+
+    return add
+
+
+batch_options = batch_options_of()
 
 
 def network_options(command: _Command) -> _Command:
@@ -76,14 +103,15 @@ def network_options(command: _Command) -> _Command:
     return options.data(options.network(command))
 
 
-def mode_option(default: str) -> Callable[[_Command], _Command]:
+def mode_option(default: str | None) -> Callable[[_Command], _Command]:
     """Add ``--mode``."""
+    shown = default or "eval for trained weights, train for fresh ones"
     return click.option(
         "--mode",
         type=click.Choice(["train", "eval"]),
         default=default,
         help="Whether batch norm uses the batch's statistics or the running ones.  "
-        f"[default: {default}]",
+        f"[default: {shown}]",
     )
 
 
@@ -95,9 +123,10 @@ def probe(
     model: str | None,
     shortcut: str | None,
     normalization: str | None,
-    images: int,
-    mode: str,
+    images: int | None,
+    mode: str | None,
     seed: int,
+    part: str = "training",
 ) -> Probe:
     """Build the network that `what` names, and draw a batch for it.
 
@@ -106,7 +135,11 @@ def probe(
     what : str
         A network's name, a run folder, or a file of weights.
     dataset, data_dir, model, shortcut, normalization, images, mode, seed
-        The options of the same names.
+        The options of the same names. No images: 1,000, or all there are. No mode:
+        evaluation for a file of weights, training for a fresh network, which has no
+        running statistics yet.
+    part : {"training", "test"}
+        Which images to take.
 
     Raises
     ------
@@ -115,17 +148,21 @@ def probe(
     """
     from npresnet.cli.train import load_data
     from npresnet.data import batches
+    from npresnet.models import names
 
     one = network_of(what, dataset, data_dir, model, shortcut, normalization, seed)
-    train, _ = load_data(one.dataset, one.data_dir)
-    if images > len(train):
+    chosen = load_data(one.dataset, one.data_dir)[part == "test"]
+    if images is None:
+        images = min(_MOST_IMAGES, len(chosen))
+    elif images > len(chosen):
         raise ValueError(
-            f"--images {images}: {one.dataset} has {len(train)} training images"
+            f"--images {images}: {one.dataset} has {len(chosen)} {part} images"
         )
     stream = batches(
-        train, images, shuffle=True, seed=seed, epoch=0, mean=one.mean, std=one.std
+        chosen, images, shuffle=True, seed=seed, epoch=0, mean=one.mean, std=one.std
     )
     x, y = next(stream)
+    mode = mode or ("train" if what in names() else "eval")
     one.model.train(mode == "train")
     return Probe(one.label, one.name, one.dataset, one.model, x, y)
 

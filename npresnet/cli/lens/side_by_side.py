@@ -1,0 +1,57 @@
+"""An instrument on one network after another, and one picture of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npresnet.cli.lens.output import Folder, labels, progress_bar, show
+
+if TYPE_CHECKING:
+    from npresnet.cli.lens.probe import Probe
+    from npresnet.lens.passes import Progress
+    from npresnet.plots.style import Figure
+
+
+def look_at(
+    name: str,
+    probes: Sequence[Probe],
+    instrument: Callable[[Probe, Progress | None], Any],
+    out: Path | None,
+    as_json: bool,
+    draw: Callable[..., Figure] | None = None,
+) -> None:
+    """Run an instrument with a bar for each network; print, write and draw results.
+
+    Parameters
+    ----------
+    name : str
+        Of the instrument: files are called after it and the networks.
+    probes : sequence of Probe
+        Networks with their images.
+    instrument : callable
+        ``instrument(probe, progress)`` returns a Result that can be drawn beside
+        others.
+    out, as_json
+        The options of the same names.
+    draw : callable, optional
+        ``draw(result, others)``; by default ``result.plot(beside=others)``.
+    """
+    names = labels([one.label for one in probes])
+    picture = f"{name}-{'-'.join(names)}.png"
+    data = [(f"{name}-{label}.json", f"{name}-{label}.csv") for label in names]
+    folder = Folder(out, [picture, *(file for pair in data for file in pair)])
+    results = []
+    for one, label in zip(probes, names, strict=True):
+        with progress_bar(label) as progress:
+            result = instrument(one, progress)
+        results.append(({"model": one.name, "dataset": one.dataset}, result))
+    show(results, as_json)
+    for (_, result), files in zip(results, data, strict=True):
+        folder.save(result, *files)
+    first, *others = [result for _, result in results]
+    if draw is None:
+        folder.save_picture(lambda: first.plot(beside=others), picture)
+    else:
+        folder.save_picture(lambda: draw(first, others), picture)

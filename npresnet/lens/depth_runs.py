@@ -1,0 +1,149 @@
+"""A folder of training runs that differ by kind of network, depth and seed alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npresnet._files import replacing
+from npresnet.models import CifarResNet, names
+
+if TYPE_CHECKING:
+    from npresnet.data import Dataset
+    from npresnet.training import Recipe
+    from npresnet.training.metrics import Row
+
+_SETTINGS = "settings.json"
+
+
+class DepthRuns:
+    """Trains networks into one folder, a run folder for each.
+
+    Parameters
+    ----------
+    folder : Path
+        A new one, or one of earlier runs with the same data and recipe.
+    recipe : Recipe
+        For all networks.
+    train, test : Dataset
+        Images to learn from, and to measure on.
+
+    Attributes
+    ----------
+    images, steps : int
+        Training images, and steps of a run.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else.
+    """
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, train: Dataset, test: Dataset
+    ) -> None:
+        self.images = len(train) - recipe.validation
+        self.recipe = recipe.fitted_to(self.images)
+        self.steps = self.recipe.total_steps(self.recipe.steps_per_epoch(self.images))
+        self.folder, self.train_set, self.test_set = folder, train, test
+        self._keep_settings()
+
+    def train(
+        self, kind: str, depth: int, seed: int, tell: Callable[[int], None]
+    ) -> list[Row]:
+        """Train one network, or what is left to train; return its ``metrics.csv``.
+
+        Parameters
+        ----------
+        kind : {"plain", "resnet"}
+            Whether it has shortcuts.
+        depth, seed : int
+            Layers with weights; what decides all chance.
+        tell : callable
+            Called with the number of every step taken.
+        """
+        from npresnet.training import RunFolder, TrainingInterrupted, fit
+        from npresnet.training.metrics import read_metrics
+
+        name = f"{kind}{depth}"
+        run = RunFolder(self.folder / f"{name}-seed{seed}")
+        begun = run.config_path.exists()
+        if begun and run.metrics_path.exists():
+            history = read_metrics(run.metrics_path)
+            if len(history) == self.recipe.epochs:
+                return history
+        model = CifarResNet(
+            depth,
+            len(self.train_set.classes),
+            shortcut="A" if kind == "resnet" else None,
+            in_channels=self.train_set.images.shape[1],
+            seed=seed,
+        )
+        try:
+            fit(
+                model,
+                self.train_set,
+                self.test_set,
+                recipe=self.recipe,
+                out=run.path,
+                seed=seed,
+                resume=run.path if begun else None,
+                quiet=True,
+                step_callbacks=[tell],
+                record={"model": {"name": name}} if name in names() else None,
+            )
+        except TrainingInterrupted as error:
+            raise TrainingInterrupted(
+                f"stopped within {name}, seed {seed}; nothing is lost: the same again, "
+                f"with the folder {self.folder}, goes on from there",
+                self.folder,
+                error.signal_number,
+            ) from None
+        return read_metrics(run.metrics_path)
+
+    def _keep_settings(self) -> None:
+        """Write down what all runs share, or compare it with what was written."""
+        path = self.folder / _SETTINGS
+        settings = self._settings()
+        if not path.exists():
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise ValueError(
+                    f"{self.folder}: expected a new folder, or one of earlier runs"
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as new:
+                text = json.dumps(settings, indent=2)
+                new.write_text(text + "\n", encoding="utf-8")
+            return
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            differing = [
+                f"{name} {kept[section].get(name)!r}, not {value!r}"
+                for section, values in settings.items()
+                for name, value in values.items()
+                if kept[section].get(name) != value
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: not readable as settings ({error})") from None
+        if differing:
+            raise ValueError(
+                f"{self.folder}: its runs have {', '.join(differing)}; name another "
+                "folder"
+            )
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        train, test = self.train_set, self.test_set
+        recipe = self.recipe.to_dict()
+        del recipe["description"], recipe["source"]  # words, which may change
+        return {
+            "recipe": recipe,
+            "dataset": {
+                "name": train.name,
+                "train_sha256": train.digest(),
+                "test_sha256": test.digest(),
+                "mean": train.mean.tolist(),
+                "std": train.std.tolist(),
+            },
+        }
