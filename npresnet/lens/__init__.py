@@ -8,9 +8,11 @@ model trains.
 from npresnet.lens import bugs
 from npresnet.lens.cost import Cost, CostRow, cost
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
+from npresnet.lens.landscape import Landscape, LandscapeRow, landscape
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.log import Log
 from npresnet.lens.result import Result
+from npresnet.lens.shattered import Shattered, ShatteredRow, shattered
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
 from npresnet.lens.untouched import untouched
 
@@ -18,17 +20,23 @@ __all__ = [
     "Cost",
     "CostRow",
     "History",
+    "Landscape",
+    "LandscapeRow",
     "Ledger",
     "LedgerHistory",
     "LedgerRow",
     "Log",
     "Result",
+    "Shattered",
+    "ShatteredRow",
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
     "bugs",
     "cost",
+    "landscape",
     "ledger",
+    "shattered",
     "spectrum",
     "untouched",
 ]

@@ -65,7 +65,7 @@ def forward_pass(
         If the model has no residual blocks, or shapes do not fit.
     """
     names = _block_names(model)
-    _check_batch(model, x, y)
+    check_batch(model, x, y)
     visits: list[Visit] = []
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -94,14 +94,26 @@ def describe(model: Module) -> str:
     >>> describe(nr.models.plain20())
     'Plain net, 20 layers'
     """
-    blocks = [module for module in model.modules() if isinstance(module, ResidualBlock)]
-    aside = {part for block in blocks for part in block.downsample.modules()}
-    layers = sum(
+    kind = "Residual" if is_residual(model) else "Plain"
+    return f"{kind} net, {count_layers(model)} layers"
+
+
+def is_residual(model: Module) -> bool:
+    """Tell whether any block of a network has a shortcut."""
+    return any(map(has_shortcut, _blocks(model)))
+
+
+def count_layers(model: Module) -> int:
+    """Count convolutions and linear layers; those in shortcuts do not count."""
+    aside = {part for block in _blocks(model) for part in block.downsample.modules()}
+    return sum(
         isinstance(module, Conv2d | Linear) and module not in aside
         for module in model.modules()
     )
-    kind = "Residual" if any(map(has_shortcut, blocks)) else "Plain"
-    return f"{kind} net, {layers} layers"
+
+
+def _blocks(model: Module) -> list[ResidualBlock]:
+    return [module for module in model.modules() if isinstance(module, ResidualBlock)]
 
 
 def batch_note(images: int, training: bool) -> str:
@@ -130,8 +142,7 @@ def relative_error(actual: Array, expected: Array) -> float:
 
 
 def _block_names(model: Module) -> dict[Module, str]:
-    if not isinstance(model, Module):
-        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    check_model(model)
     names: dict[Module, str] = {
         module: name
         for name, module in model.named_modules()
@@ -144,13 +155,25 @@ def _block_names(model: Module) -> dict[Module, str]:
     return names
 
 
-def _check_batch(model: Module, x: Any, y: Any) -> None:
+def check_model(model: Any) -> None:
+    """Refuse what is no `Module`."""
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+
+
+def check_images(model: Module, x: Any) -> None:
+    """Refuse what is no batch of images (N, C, H, W) of the model's dtype."""
     dtype = next(model.parameters()).dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be an array of the model's {dtype}, got {got}")
     if x.ndim != 4 or not x.size:
         raise ValueError(f"x must have shape (N, C, H, W), got {x.shape}")
+
+
+def check_batch(model: Module, x: Any, y: Any) -> None:
+    """Refuse what is no batch of images with a label each."""
+    check_images(model, x)
     if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         got = getattr(y, "dtype", type(y).__name__)
         raise TypeError(f"y must be an array of integers, got {got}")
@@ -158,3 +181,11 @@ def _check_batch(model: Module, x: Any, y: Any) -> None:
         raise ValueError(
             f"y must have shape ({len(x)},), one label per image, got {y.shape}"
         )
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is no integer, or out of range."""
+    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integral or value < least or (most is not None and value > most):
+        wanted = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name}: expected an integer, {wanted}; got {value!r}")
