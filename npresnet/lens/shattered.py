@@ -396,7 +396,8 @@ def expected_autocorrelation(
 def brownian_covariance(points: int) -> NDArray[np.float64]:
     """Return the covariance of a sum of independent steps: min(s, t)."""
     t = np.arange(1.0, points + 1)
-    return np.minimum(t[:, None], t)
+    covariance: NDArray[np.float64] = np.minimum(t[:, None], t)
+    return covariance
 
 
 def _by_lag(products: NDArray[np.float64], lags: int) -> NDArray[np.float64]:

@@ -26,6 +26,7 @@ Array = NDArray[np.floating[Any]]
 
 _HIGHEST = 100.0  # losses above that many times the guess are drawn alike
 _LOWEST = 1e-3  # and so are those below this fraction of it
+_LINES = 13  # levels that can be told apart, both ends included
 _OTHERS = [  # colours of networks after the first residual and the first plain one
     style.Series(style.GREEN, "-.", "^"),
     style.Series(style.PURPLE, ":", "D"),
@@ -133,23 +134,29 @@ def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
 
     n = len(slices)
     figure = Figure(figsize=(1.4 + 4.1 * max(n, 1.4), 7.9), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, 3.0])[:, 0]
+    parts = figure.add_gridspec(2, 2 * n, height_ratios=[4.6, 3.0])
     levels = _levels(slices, guessing)
     norm = _norm(levels)
-    maps = top.subplots(1, n, sharey=True, squeeze=False)[0]
+    maps = [figure.add_subplot(parts[0, 2 * i : 2 * i + 2]) for i in range(n)]
     for axes, one in zip(maps, slices, strict=True):
         _map(axes, one, levels, norm, guessing)
     maps[0].set_ylabel("second direction, beta")
-    bar = top.colorbar(
-        ScalarMappable(norm, style.SEQUENTIAL), ax=list(maps), pad=0.015, aspect=30
+    bar = figure.colorbar(
+        ScalarMappable(norm, style.SEQUENTIAL), ax=maps, pad=0.015, aspect=30
     )
     bar.set_label("loss (nats)")
-    bar.set_ticks(levels, labels=[f"{level:g}" for level in levels])
+    names = [f"{level:g}" for level in levels]
+    names[0], names[-1] = (
+        f"\N{LESS-THAN OR EQUAL TO} {names[0]}",
+        f"\N{GREATER-THAN OR EQUAL TO} {names[-1]}",
+    )
+    bar.set_ticks(levels, labels=names)
     bar.ax.minorticks_off()
     if guessing is not None:
         bar.ax.axhline(guessing, color=style.BLACK, linewidth=2.4)
 
-    along = bottom.subplots(1, 2, sharey=True)
+    left = figure.add_subplot(parts[1, :n])
+    along = [left, figure.add_subplot(parts[1, n:], sharey=left)]
     across = [one.losses[one.center] for one in slices]
     upward = [one.losses[:, one.center] for one in slices]
     for axes, curves, name in zip(
@@ -161,6 +168,7 @@ def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
         _curves(axes, slices, curves, guessing)
         axes.set_xlabel(name)
     along[0].set_ylabel("loss (nats)")
+    along[1].tick_params(labelleft=False)
     if n > 1:
         along[0].legend(loc="best")
     return figure
@@ -179,7 +187,13 @@ def _map(
     colours = colormaps[style.SEQUENTIAL](middles)
     axes.contourf(one.at, one.at, losses, at, colors=colours)
     lines = axes.contour(
-        one.at, one.at, losses, at[1:-1], colors="white", linewidths=0.9
+        one.at,
+        one.at,
+        losses,
+        at[1:-1],
+        colors="white",
+        linewidths=0.9,
+        linestyles="solid",
     )
     names = {value: f"{level:g}" for value, level in zip(at, levels, strict=True)}
     axes.clabel(lines, fmt=names, fontsize=8, inline_spacing=2)
@@ -188,17 +202,18 @@ def _map(
             one.at, one.at, losses, [math.log(guessing)], colors="black", linewidths=2.2
         )
     axes.plot(0, 0, "+", color=style.BLACK, markersize=9, markeredgewidth=1.6)
-    axes.set_title(one.title)
+    axes.set_title(one.title, pad=18)
     axes.annotate(
         one.caption,
         (0, 1),
         xycoords="axes fraction",
-        xytext=(0, 3),
+        xytext=(0, 4),
         textcoords="offset points",
-        size=8.5,
+        size=9,
         color="#444444",
     )
     axes.set_aspect("equal")
+    axes.locator_params(nbins=5)
     axes.grid(visible=False)
     axes.set_xlabel("first direction, alpha")
 
@@ -231,17 +246,21 @@ def _series(slices: Sequence[Slice]) -> list[style.Series]:
 
 
 def _levels(slices: Sequence[Slice], guessing: float | None) -> list[float]:
-    """Choose round losses, 1, 2, 5, 10 ..., that hold what there is to see."""
+    """Choose round losses, such as 1, 2, 5, 10, that hold what there is to see."""
     values = np.concatenate([one.losses.ravel() for one in slices])
     values = values[np.isfinite(values) & (values > 0)]
     guess = guessing or 1.0
     low = max(values.min() if len(values) else guess, guess * _LOWEST)
     high = min(values.max() if len(values) else guess, guess * _HIGHEST)
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    steps = [float(f"{digit}e{power}") for power in exponents for digit in (1, 2, 5)]
-    first = max(i for i, step in enumerate(steps) if step <= low)
-    last = min(i for i, step in enumerate(steps) if step >= high)
-    return steps[first : max(last, first + 2) + 1]
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        steps = [float(f"{digit}e{power}") for power in exponents for digit in digits]
+        first = max(i for i, step in enumerate(steps) if step <= low)
+        last = min(i for i, step in enumerate(steps) if step >= high)
+        levels = steps[first : max(last, first + 2) + 1]
+        if len(levels) <= _LINES:
+            break
+    return levels
 
 
 def _norm(levels: list[float]) -> Any:

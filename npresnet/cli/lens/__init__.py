@@ -9,7 +9,9 @@ import click
 
 from npresnet.cli.help import Group
 from npresnet.cli.lens.cost import cost
+from npresnet.cli.lens.landscape import landscape
 from npresnet.cli.lens.ledger import ledger
+from npresnet.cli.lens.shattered import shattered
 from npresnet.cli.lens.spectrum import spectrum
 
 
@@ -25,11 +27,12 @@ def lens(ctx: click.Context) -> None:
     Try:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
+      npresnet lens landscape runs/NAME --out looks
       npresnet lens cost resnet50
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-for _command in (ledger, spectrum, cost):
+for _command in (ledger, spectrum, shattered, landscape, cost):
     lens.add_command(_command)

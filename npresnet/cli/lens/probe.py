@@ -45,36 +45,58 @@ class Probe:
     y: NDArray[Any]
 
 
-def batch_options(command: _Command) -> _Command:
-    """Add the options that `probe` takes, and ``--threads``."""
-    command = options.threads(command)
-    command = click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        metavar="N",
-        help="Decides fresh weights and which images are taken.  [default: 0]",
-    )(command)
-    command = click.option(
-        "--mode",
-        type=click.Choice(["train", "eval"]),
-        default="train",
-        help="Whether batch norm uses the batch's statistics or the running ones.  "
-        "[default: train]",
-    )(command)
-    command = click.option(
-        "--images",
-        type=click.IntRange(min=1),
-        default=32,
-        metavar="N",
-        help="Training images in the batch.  [default: 32]",
-    )(command)
-    command = click.option(
-        "--normalization",
-        metavar="cifar10|imagenet|MEAN/STD",
-        help="As for eval.  [default: the data set's]",
-    )(command)
-    return options.data(options.network(command))
+def batch_options_of(
+    images: int = 32,
+    mode: str | None = "train",
+    seed_decides: str = "fresh weights and which images are taken",
+) -> Callable[[_Command], _Command]:
+    """Return what adds the options that `probe` takes, and ``--threads``.
+
+    Parameters
+    ----------
+    images : int
+        Default of ``--images``.
+    mode : {"train", "eval"} or None
+        Default of ``--mode``; None: as the network is used, see `probe`.
+    seed_decides : str
+        For the help of ``--seed``.
+    """
+    default_mode = mode or "eval for trained weights, train for fresh ones"
+
+    def add(command: _Command) -> _Command:
+        command = options.threads(command)
+        command = click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help=f"Decides {seed_decides}.  [default: 0]",
+        )(command)
+        command = click.option(
+            "--mode",
+            type=click.Choice(["train", "eval"]),
+            default=mode,
+            help="Whether batch norm uses the batch's statistics or the running ones.  "
+            f"[default: {default_mode}]",
+        )(command)
+        command = click.option(
+            "--images",
+            type=click.IntRange(min=1),
+            default=images,
+            metavar="N",
+            help=f"Training images in the batch.  [default: {images}]",
+        )(command)
+        command = click.option(
+            "--normalization",
+            metavar="cifar10|imagenet|MEAN/STD",
+            help="As for eval.  [default: the data set's]",
+        )(command)
+        return options.data(options.network(command))
+
+    return add
+
+
+batch_options = batch_options_of()
 
 
 def probe(
@@ -86,7 +108,7 @@ def probe(
     shortcut: str | None,
     normalization: str | None,
     images: int,
-    mode: str,
+    mode: str | None,
     seed: int,
 ) -> Probe:
     """Build the network that `what` names, and draw a batch for it.
@@ -96,7 +118,8 @@ def probe(
     what : str
         A network's name, a run folder, or a file of weights.
     dataset, data_dir, model, shortcut, normalization, images, mode, seed
-        The options of the same names.
+        The options of the same names. No mode: evaluation for a file of weights,
+        training for a fresh network, which has no running statistics yet.
 
     Raises
     ------
@@ -134,6 +157,7 @@ def probe(
         train, images, shuffle=True, seed=seed, epoch=0, mean=mean, std=std
     )
     x, y = next(stream)
+    mode = mode or ("train" if what in names() else "eval")
     network.train(mode == "train")
     return Probe(label, name, dataset, network, x, y)
 
