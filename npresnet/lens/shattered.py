@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating[Any]]
 
+_ROUNDING = 1e-12  # of a float64 mean over the line, relative to what is averaged
+
 
 @dataclass(frozen=True)
 class ShatteredRow:
@@ -105,7 +107,7 @@ class Shattered(Result):
         return (
             f"{self.network}: the gradients of neighbours correlate with "
             f"{self.neighbours:z.3f} (white noise {white:z.3f}, Brownian motion "
-            f"{brownian:.3f});\n{self._note()}"
+            f"{brownian:.3f}).\n{self._note()}"
         )
 
     def table(self) -> Table:
@@ -149,9 +151,9 @@ class Shattered(Result):
     def _note(self) -> str:
         which = "those of one batch, frozen" if self.training else "the running ones"
         return (
-            f"logit {self.output}, {self.lines} line{'s' * (self.lines > 1)} of "
-            f"{self.points} images, {self.step:.3g} apart; batch norm's statistics are "
-            f"{which}"
+            f"Gradient of logit {self.output} along {self.lines} "
+            f"line{'s' * (self.lines > 1)} of {self.points} images, {self.step:.3g} "
+            f"apart; batch norm's statistics are {which}."
         )
 
 
@@ -202,9 +204,8 @@ def shattered(
     Raises
     ------
     TypeError, ValueError
-        If `x` does not suit the model, or a number is out of range.
-    ZeroDivisionError
-        If the gradient is the same all along a line: nothing to correlate.
+        If `x` does not suit the model, a number is out of range, two images that are
+        to be joined are the same, or the gradient is the same all along a line.
 
     Notes
     -----
@@ -251,10 +252,15 @@ def shattered(
     with untouched(model):
         freeze_batch_norm(model, x)
         for i in range(lines):
-            line = line_between(x[2 * i], x[2 * i + 1], points)
+            start, end = x[2 * i], x[2 * i + 1]
+            if np.array_equal(start, end):
+                raise ValueError(
+                    f"x: images {2 * i} and {2 * i + 1} are to be joined, and are the same"
+                )
+            line = line_between(start, end, points)
             gradients = logit_gradients(model, line, output, batch_size)
             correlations.append(autocorrelation(gradients, lags))
-            steps.append(norm(x[2 * i + 1] - x[2 * i]) / (points - 1))
+            steps.append(norm(end - start) / (points - 1))
             if progress is not None:
                 progress(i + 1, lines)
         facts = describe(model), count_layers(model), is_residual(model)
@@ -359,8 +365,8 @@ def autocorrelation(series: Array, lags: int) -> NDArray[np.float64]:
 
     Raises
     ------
-    ZeroDivisionError
-        If all vectors are the same.
+    ValueError
+        If all vectors are the same, to rounding.
 
     Examples
     --------
@@ -368,6 +374,10 @@ def autocorrelation(series: Array, lags: int) -> NDArray[np.float64]:
     [1.0, 0.0]
     """
     centred = series - series.mean(axis=0)  # (T, D)
+    if norm(centred) <= _ROUNDING * norm(series):
+        raise ValueError(
+            "x: the gradient is the same all along a line: nothing to correlate"
+        )
     return _by_lag(centred @ centred.T, lags)
 
 
@@ -403,10 +413,6 @@ def brownian_covariance(points: int) -> NDArray[np.float64]:
 def _by_lag(products: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
     """Add products of pairs up by the distance of the two; divide by those with 0."""
     sums = [float(products.trace(offset=lag)) for lag in range(lags + 1)]
-    if not sums[0] > 0:
-        raise ZeroDivisionError(
-            "the gradient is the same all along a line: there is nothing to correlate"
-        )
     correlations: NDArray[np.float64] = np.array(sums) / sums[0]
     return correlations
 

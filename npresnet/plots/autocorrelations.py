@@ -84,7 +84,7 @@ def autocorrelations(
         if several:
             _draw_depths(every[1], traces, float(white[1]), float(brownian[1]))
         style.title(figure, "Are the gradients at neighbouring images alike?")
-        style.caption(figure, note.replace("; ", ";\n") if not several else note)
+        style.caption(figure, note if several else note.replace("; ", ";\n"))
         if path is not None:
             style.save(figure, path)
     return figure
@@ -102,17 +102,17 @@ def _draw_lags(
     brownian: Array,
 ) -> None:
     lags = np.arange(len(white))
-    for name, values, height in (
-        ("Brownian motion", brownian, 3),
-        ("white noise", white, -11),
+    for name, values, lag, above in (
+        ("Brownian motion", brownian, len(white) * 3 // 5, True),
+        ("white noise", white, len(white) - 1, False),
     ):
         axes.plot(lags, values, color=style.BLACK, linestyle=":", linewidth=1.5)
         axes.annotate(
             name,
-            (lags[-1], values[-1]),
-            xytext=(0, height),
-            ha="right",
+            (lag, values[lag]),
+            xytext=(4, 4) if above else (0, -12),
             textcoords="offset points",
+            ha="left" if above else "right",
             size=8.5,
         )
     labelled = set()
@@ -133,14 +133,14 @@ def _draw_lags(
             label=None if kind in labelled else f"{kind} net",
         )
         labelled.add(kind)
-    for one, lag in zip(traces, _places(traces), strict=True):
+    for text, lag, height, residual in _depth_labels(traces):
         axes.annotate(
-            str(one.layers),
-            (lag, one.values[lag]),
+            text,
+            (lag, height),
             ha="center",
             va="center",
             size=8,
-            color=_series(one.residual).color,
+            color=_series(residual).color,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
         )
     axes.axhline(0, color=style.GREY, linewidth=0.8)
@@ -150,13 +150,24 @@ def _draw_lags(
     axes.legend(loc="upper right")
 
 
-def _places(traces: Sequence[Trace]) -> list[int]:
-    """Choose the lag at which each curve has its depth: where it has fallen to half."""
-    places = []
-    for one in traces:
-        below = np.flatnonzero(one.values < 0.5)
-        places.append(int(below[0]) if len(below) else len(one.values) * 3 // 4)
-    return places
+def _depth_labels(traces: Sequence[Trace]) -> list[tuple[str, int, float, bool]]:
+    """Place each depth on its curve: text, lag, height, and whose it is.
+
+    Where curves have fallen far enough: not to the same height for both kinds, which
+    would let their numbers collide. Curves of one kind that lie together share one.
+    """
+    labels: list[tuple[str, int, float, bool]] = []
+    for one in sorted(traces, key=lambda trace: (trace.residual, trace.layers)):
+        below = np.flatnonzero(one.values < (0.52 if one.residual else 0.4))
+        lag = int(below[0]) if len(below) else len(one.values) * 3 // 4
+        height, text = float(one.values[lag]), str(one.layers)
+        if labels:
+            others, place, level, residual = labels[-1]
+            if (residual, place) == (one.residual, lag) and abs(level - height) < 0.05:
+                labels[-1] = (f"{others}, {text}", place, level, residual)
+                continue
+        labels.append((text, lag, height, one.residual))
+    return labels
 
 
 def _draw_depths(
@@ -175,7 +186,7 @@ def _draw_depths(
             axes.plot(layers, values, **series.keywords(1), label=name)
     for name, value, height in (
         ("Brownian motion", brownian, 3),
-        ("white noise", white, -11),
+        ("white noise", white, -12),
     ):
         axes.axhline(value, color=style.BLACK, linestyle=":", linewidth=1.5)
         axes.annotate(

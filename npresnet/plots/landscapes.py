@@ -221,17 +221,19 @@ def _map(
 def _curves(
     axes: Axes, slices: Sequence[Slice], curves: Sequence[Array], guessing: float | None
 ) -> None:
+    curves = [np.where(np.isfinite(c) & (c > 0), c, np.nan) for c in curves]
     for one, losses, series in zip(slices, curves, _series(slices), strict=True):
         axes.plot(
             one.at,
-            np.where(np.isfinite(losses), losses, np.nan),
+            losses,
             label=one.title,
             **series.keywords(len(one.at)),
         )
     if guessing is not None:
         axes.axhline(guessing, color=style.BLACK, linewidth=2.2, zorder=1)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    if any(np.isfinite(losses).any() for losses in curves):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _series(slices: Sequence[Slice]) -> list[style.Series]:
