@@ -8,7 +8,8 @@ model trains.
 from npresnet.lens import bugs
 from npresnet.lens.cost import Cost, CostRow, cost
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
-from npresnet.lens.landscape import Landscape, LandscapeRow, landscape
+from npresnet.lens.landscape import landscape
+from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.log import Log
 from npresnet.lens.result import Result

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.lens.autocorrelation import (
+    autocorrelation,
+    brownian_covariance,
+    expected_autocorrelation,
+)
 from npresnet.lens.passes import (
     Progress,
     check_images,
@@ -27,8 +32,6 @@ if TYPE_CHECKING:
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
-
-_ROUNDING = 1e-12  # of a float64 mean over the line, relative to what is averaged
 
 
 @dataclass(frozen=True)
@@ -254,9 +257,7 @@ def shattered(
         for i in range(lines):
             start, end = x[2 * i], x[2 * i + 1]
             if np.array_equal(start, end):
-                raise ValueError(
-                    f"x: images {2 * i} and {2 * i + 1} are to be joined, and are the same"
-                )
+                raise ValueError(f"x: images {2 * i} and {2 * i + 1} are the same")
             line = line_between(start, end, points)
             gradients = logit_gradients(model, line, output, batch_size)
             correlations.append(autocorrelation(gradients, lags))
@@ -346,75 +347,6 @@ def logit_gradients(
             gradient = model.backward(grad_logits)
         rows.append(gradient.reshape(len(batch), -1).astype(np.float64))
     return np.concatenate(rows)
-
-
-def autocorrelation(series: Array, lags: int) -> NDArray[np.float64]:
-    """Correlate a series of vectors with itself; see `shattered` for the formula.
-
-    Parameters
-    ----------
-    series : ndarray of shape (T, D)
-        One vector per point.
-    lags : int
-        The largest lag.
-
-    Returns
-    -------
-    float64 ndarray of shape (lags + 1,)
-        1 at lag 0.
-
-    Raises
-    ------
-    ValueError
-        If all vectors are the same, to rounding.
-
-    Examples
-    --------
-    >>> autocorrelation(np.array([[1.0], [2.0], [3.0]]), 1).tolist()
-    [1.0, 0.0]
-    """
-    centred = series - series.mean(axis=0)  # (T, D)
-    if norm(centred) <= _ROUNDING * norm(series):
-        raise ValueError(
-            "x: the gradient is the same all along a line: nothing to correlate"
-        )
-    return _by_lag(centred @ centred.T, lags)
-
-
-def expected_autocorrelation(
-    covariance: NDArray[np.float64], lags: int
-) -> NDArray[np.float64]:
-    """Return what `autocorrelation` comes to for many independent series.
-
-    Parameters
-    ----------
-    covariance : float64 ndarray of shape (T, T)
-        Of one series of a process without drift.
-    lags : int
-        The largest lag.
-
-    Returns
-    -------
-    float64 ndarray of shape (lags + 1,)
-        The limit for D to infinity: a ratio of expectations.
-    """
-    centred = covariance - covariance.mean(axis=0)
-    centred -= centred.mean(axis=1, keepdims=True)  # of the series less its mean
-    return _by_lag(centred, lags)
-
-
-def brownian_covariance(points: int) -> NDArray[np.float64]:
-    """Return the covariance of a sum of independent steps: min(s, t)."""
-    t = np.arange(1.0, points + 1)
-    covariance: NDArray[np.float64] = np.minimum(t[:, None], t)
-    return covariance
-
-
-def _by_lag(products: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """Add products of pairs up by the distance of the two; divide by those with 0."""
-    sums = [float(products.trace(offset=lag)) for lag in range(lags + 1)]
-    correlations: NDArray[np.float64] = np.array(sums) / sums[0]
-    return correlations
 
 
 def _thinned(rows: int) -> list[int]:

@@ -196,7 +196,7 @@ def _map(
         linestyles="solid",
     )
     names = {value: f"{level:g}" for value, level in zip(at, levels, strict=True)}
-    axes.clabel(lines, fmt=names, fontsize=8, inline_spacing=2)
+    _label(axes, lines, names)
     if guessing is not None:
         axes.contour(
             one.at, one.at, losses, [math.log(guessing)], colors="black", linewidths=2.2
@@ -216,6 +216,24 @@ def _map(
     axes.locator_params(nbins=5)
     axes.grid(visible=False)
     axes.set_xlabel("first direction, alpha")
+
+
+def _label(axes: Axes, lines: Any, names: dict[float, str]) -> None:
+    """Write levels on their lines, where one does not hide another.
+
+    Where they would is found out by a first try; higher levels come first.
+    """
+    tried = axes.clabel(lines, fmt=names, fontsize=8, inline=False)
+    wide, high = (
+        0.12 * abs(np.subtract(*lim)) for lim in (axes.get_xlim(), axes.get_ylim())
+    )
+    kept: list[tuple[float, float]] = []
+    for text in reversed(tried):
+        x, y = text.get_position()
+        if all(abs(x - a) > wide or abs(y - b) > high for a, b in kept):
+            kept.append((x, y))
+        text.remove()
+    axes.clabel(lines, fmt=names, fontsize=8, inline_spacing=2, manual=kept)
 
 
 def _curves(

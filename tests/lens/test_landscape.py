@@ -7,7 +7,8 @@ import pytest
 
 import npresnet as nr
 from npresnet.lens.directions import cosine, filter_norms, random_direction
-from npresnet.lens.landscape import Landscape, LandscapeRow, landscape
+from npresnet.lens.landscape import landscape
+from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from tests.lens.state import left_as_it_was
 from tests.oracle.compare import assert_matches, normal
 from tests.oracle.networks import draw_batch, make_twin, random_state

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.lens.shattered import (
+from npresnet.lens.autocorrelation import (
     autocorrelation,
     brownian_covariance,
     expected_autocorrelation,
+)
+from npresnet.lens.shattered import (
     freeze_batch_norm,
     line_between,
     logit_gradients,
