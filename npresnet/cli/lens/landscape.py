@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
@@ -13,9 +14,6 @@ from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Folder, labels, output_options, progress_bar, show
 from npresnet.cli.lens.probe import batch_options_of, probe
-
-if TYPE_CHECKING:
-    from npresnet.lens.passes import Progress
 
 
 @click.command(cls=Command)
@@ -78,6 +76,8 @@ def landscape(
         raise ValueError(
             f"--points {points}: expected an odd number, so that one is the network"
         )
+    if not math.isfinite(radius):
+        raise ValueError(f"--radius {radius}: expected a number above 0")
     options.use_threads(threads)
     probes = [probe(what, **given) for what in networks]
     names = labels([one.label for one in probes])
@@ -89,9 +89,9 @@ def landscape(
     written = [] if going_on else [picture, *(file for pair in data for file in pair)]
     folder = Folder(out, written)
     results = []
-    with _alone(out):
+    with _alone(out), _consoling(out):
         for one, name, keep in zip(probes, names, kept, strict=True):
-            with progress_bar(name) as bar, _telling(keep, bar) as progress:
+            with progress_bar(name) as progress:
                 result = lens.landscape(
                     one.model,
                     one.x,
@@ -127,26 +127,16 @@ def _alone(out: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _telling(
-    keep: Path | None, bar: Callable[[int, int], None] | None
-) -> Iterator[Progress]:
-    """Count points; say, when the work is stopped, that they are not lost."""
-    state = (0, 0)
-
-    def progress(done: int, total: int) -> None:
-        nonlocal state
-        state = (done, total)
-        if bar is not None:
-            bar(done, total)
-
+def _consoling(out: Path | None) -> Iterator[None]:
+    """Say, when the work is stopped, that nothing is lost."""
     try:
-        yield progress
+        yield
     except KeyboardInterrupt:
-        if keep is None or not state[0]:
+        if out is None:
             raise
         raise KeyboardInterrupt(
-            f"stopped after {state[0]} of {state[1]} points; they are kept in {keep}, "
-            "and the same command goes on from there"
+            f"stopped by Ctrl-C; finished points are kept in {out}, and the same "
+            "command goes on from there"
         ) from None
 
 
