@@ -138,6 +138,20 @@ def test_a_call_that_was_stopped_while_it_wrote_its_results_can_be_given_again(
     }
 
 
+def test_going_on_with_one_network_overwrites_no_other(tmp_path, measuring):
+    args = ("--out", tmp_path, *SMALL)
+    assert invoke("lens", "landscape", "plain8", *args).exit_code == 0
+    measuring.calls.clear()
+    measuring.limit = 4
+    assert invoke("lens", "landscape", "resnet8", *args).exit_code == 130
+    measuring.limit = None
+    before = contents(tmp_path)
+    both = invoke("lens", "landscape", "resnet8", "plain8", *args)
+    assert_one_error_line(both, "landscape-plain8.json", "already")
+    assert contents(tmp_path) == before
+    assert invoke("lens", "landscape", "resnet8", *args).exit_code == 0
+
+
 def test_a_killed_program_loses_a_second_at_most(tmp_path):
     def command(name):
         words = "lens landscape resnet8 --images 32 --points 31 --threads 1 --out"

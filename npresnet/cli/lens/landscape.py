@@ -12,7 +12,13 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, labels, output_options, progress_bar, show
+from npresnet.cli.lens.output import (
+    Folder,
+    SeveralFiles,
+    output_options,
+    progress_bar,
+    show,
+)
 from npresnet.cli.lens.probe import batch_options_of, probe
 
 
@@ -80,18 +86,16 @@ def landscape(
         raise ValueError(f"--radius {radius}: expected a number above 0")
     options.use_threads(threads)
     probes = [probe(what, **given) for what in networks]
-    names = labels([one.label for one in probes])
-    picture = f"landscape-{'-'.join(names)}.png"
-    data = [(f"landscape-{name}.json", f"landscape-{name}.csv") for name in names]
-    kept = [None if out is None else out / f"landscape-{n}.points.json" for n in names]
-    going_on = any(path is not None and path.exists() for path in kept)
-    # Results beside points are those of a call that was stopped while it wrote them.
-    written = [] if going_on else [picture, *(file for pair in data for file in pair)]
-    folder = Folder(out, written)
+    files = SeveralFiles("landscape", [one.label for one in probes])
+    kept = [
+        None if out is None else out / f"landscape-{label}.points.json"
+        for label in files.labels
+    ]
+    folder = Folder(out, _new_files(files, kept))
     results = []
     with _alone(out), _consoling(out):
-        for one, name, keep in zip(probes, names, kept, strict=True):
-            with progress_bar(name) as progress:
+        for one, label, keep in zip(probes, files.labels, kept, strict=True):
+            with progress_bar(label) as progress:
                 result = lens.landscape(
                     one.model,
                     one.x,
@@ -105,10 +109,8 @@ def landscape(
                 )
             results.append(({"model": one.name, "dataset": one.dataset}, result))
         show(results, as_json)
-        for (_, result), files in zip(results, data, strict=True):
-            folder.save(result, *files)
         first, *others = [result for _, result in results]
-        folder.save_picture(lambda: first.plot(beside=others), picture)
+        files.save(folder, [first, *others], lambda: first.plot(beside=others))
         _remove(kept)
 
 
@@ -138,6 +140,22 @@ def _consoling(out: Path | None) -> Iterator[None]:
             f"stopped by Ctrl-C; finished points are kept in {out}, and the same "
             "command goes on from there"
         ) from None
+
+
+def _new_files(files: SeveralFiles, kept: Sequence[Path | None]) -> list[str]:
+    """List the files that must not be there yet.
+
+    Results beside points are those of a call that was stopped while it wrote them:
+    they may be written again.
+    """
+    begun = [path is not None and path.exists() for path in kept]
+    data = [
+        name
+        for names, going_on in zip(files.data, begun, strict=True)
+        if not going_on
+        for name in names
+    ]
+    return data if all(begun) else [files.picture, *data]
 
 
 def _remove(kept: Sequence[Path | None]) -> None:

@@ -9,7 +9,13 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, labels, output_options, progress_bar, show
+from npresnet.cli.lens.output import (
+    Folder,
+    SeveralFiles,
+    output_options,
+    progress_bar,
+    show,
+)
 from npresnet.cli.lens.probe import batch_options, probe
 
 
@@ -46,17 +52,13 @@ def ledger(
 
     options.use_threads(threads)
     probes = [probe(what, **given) for what in networks]
-    names = labels([one.label for one in probes])
-    picture = f"ledger-{'-'.join(names)}.png"
-    data = [(f"ledger-{name}.json", f"ledger-{name}.csv") for name in names]
-    folder = Folder(out, [picture, *(file for pair in data for file in pair)])
+    files = SeveralFiles("ledger", [one.label for one in probes])
+    folder = Folder(out, files.all())
     results = []
-    for one, name in zip(probes, names, strict=True):
-        with progress_bar(name) as progress:
+    for one, label in zip(probes, files.labels, strict=True):
+        with progress_bar(label) as progress:
             result = lens.ledger(one.model, one.x, one.y, progress=progress)
         results.append(({"model": one.name, "dataset": one.dataset}, result))
     show(results, as_json)
-    for (_, result), files in zip(results, data, strict=True):
-        folder.save(result, *files)
     first, *others = [result for _, result in results]
-    folder.save_picture(lambda: first.plot(beside=others, scale=scale), picture)
+    files.save(folder, [first, *others], lambda: first.plot(beside=others, scale=scale))
