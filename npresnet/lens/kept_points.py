@@ -105,7 +105,7 @@ class KeptPoints:
         for name, wanted in self.settings.items():
             if settings.get(name) != wanted:
                 raise ValueError(
-                    f"{path}: its points were measured with another {name} "
+                    f"{path}: its points were measured with different {name} "
                     f"({_brief(settings.get(name))}, now {_brief(wanted)}); name "
                     "another file, or remove it"
                 )

@@ -121,8 +121,9 @@ def landscape(
     check_model(model)
     check_batch(model, x, y)
     check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0)
     at = _coordinates(points, radius)
-    size = len(x) if model.training else batch_size
+    seed, size = int(seed), len(x) if model.training else int(batch_size)
     directions = _directions(model, dimensions, seed)
     kept = KeptPoints(keep, _settings(model, x, y, at, directions, seed, size))
     grid = [(a, b) for b in (at if dimensions == 2 else [0.0]) for a in at]
@@ -170,7 +171,6 @@ def _coordinates(points: int, radius: float) -> list[float]:
 def _directions(model: Module, dimensions: int, seed: int) -> list[Direction]:
     if dimensions not in (1, 2):
         raise ValueError(f"dimensions: expected 1 or 2, got {dimensions!r}")
-    check_integer("seed", seed, 0)
     return [
         random_direction(model, np.random.default_rng([seed, k]))
         for k in range(dimensions)

@@ -187,7 +187,7 @@ def test_points_of_other_settings_or_weights_are_refused(tmp_path, measuring):
         (("--mode", "eval"), "mode"),
         (("--shortcut", "B"), "network"),
     ]:
-        assert_one_error_line(invoke(*args, *option), name, f"another {what} ")
+        assert_one_error_line(invoke(*args, *option), name, f"different {what} ")
         assert contents(tmp_path) == before
 
 

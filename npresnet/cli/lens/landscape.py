@@ -21,6 +21,8 @@ from npresnet.cli.lens.output import (
 )
 from npresnet.cli.lens.probe import batch_options_of, probe
 
+_DIMENSIONS: dict[str, Literal[1, 2]] = {"1": 1, "2": 2}
+
 
 @click.command(cls=Command)
 @click.argument("networks", nargs=-1, required=True, metavar="WEIGHTS_OR_MODEL...")
@@ -112,9 +114,6 @@ def landscape(
         first, *others = [result for _, result in results]
         files.save(folder, [first, *others], lambda: first.plot(beside=others))
         _remove(kept)
-
-
-_DIMENSIONS: dict[str, Literal[1, 2]] = {"1": 1, "2": 2}
 
 
 @contextmanager
