@@ -8,6 +8,7 @@ is drawn heavily in every panel: inside that line the network knows something.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ Array = NDArray[np.floating[Any]]
 
 _HIGHEST = 100.0  # losses above that many times the guess are drawn alike
 _LOWEST = 1e-3  # and so are those below this fraction of it
+_PER_INCH = 13  # letters of the caption
 _LINES = 13  # levels that can be told apart, both ends included
 _OTHERS = [  # colours of networks after the first residual and the first plain one
     style.Series(style.GREEN, "-.", "^"),
@@ -103,7 +105,10 @@ def landscapes(
     with style.house_style():
         figure = _draw_curves(slices, guessing) if flat else _draw(slices, guessing)
         style.title(figure, "The loss around the weights")
-        style.caption(figure, _explain(note, guessing))
+        text = _explain(note, guessing)
+        style.caption(
+            figure, textwrap.fill(text, int(_PER_INCH * figure.get_figwidth()))
+        )
         if path is not None:
             style.save(figure, path)
     return figure
@@ -111,7 +116,7 @@ def landscapes(
 
 def _explain(note: str, guessing: float | None) -> str:
     text = (
-        f"{note}Directions are Gaussian noise in which every filter has the\nlength of "
+        f"{note}Directions are Gaussian noise in which every filter has the length of "
         "the network's own: at distance 1 the step is as long as the weights. "
     )
     if guessing is not None:
@@ -133,7 +138,7 @@ def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
     from matplotlib.figure import Figure
 
     n = len(slices)
-    figure = Figure(figsize=(1.4 + 4.1 * max(n, 1.4), 7.9), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 1.4 + 4.1 * n), 7.9), layout="constrained")
     parts = figure.add_gridspec(2, 2 * n, height_ratios=[4.6, 3.0])
     levels = _levels(slices, guessing)
     norm = _norm(levels)
