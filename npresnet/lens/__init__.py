@@ -18,6 +18,8 @@ from npresnet.lens.feature_maps import FeatureMaps, MapRow, feature_maps
 from npresnet.lens.filters import FilterRow, Filters, filters
 from npresnet.lens.grad_cam import GradCam, grad_cam
 from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
+from npresnet.lens.landscape import landscape
+from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.lesion import (
     DeletionRow,
@@ -31,6 +33,7 @@ from npresnet.lens.looks import LookRow, Looks
 from npresnet.lens.responses import ResponseRow, Responses, responses
 from npresnet.lens.result import Result
 from npresnet.lens.saliency import Saliency, saliency
+from npresnet.lens.shattered import Shattered, ShatteredRow, shattered
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
 from npresnet.lens.untouched import untouched
 
@@ -48,6 +51,8 @@ __all__ = [
     "Filters",
     "GradCam",
     "History",
+    "Landscape",
+    "LandscapeRow",
     "Ledger",
     "LedgerHistory",
     "LedgerRow",
@@ -62,6 +67,8 @@ __all__ = [
     "Responses",
     "Result",
     "Saliency",
+    "Shattered",
+    "ShatteredRow",
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
@@ -72,10 +79,12 @@ __all__ = [
     "feature_maps",
     "filters",
     "grad_cam",
+    "landscape",
     "ledger",
     "lesion",
     "responses",
     "saliency",
+    "shattered",
     "spectrum",
     "untouched",
 ]

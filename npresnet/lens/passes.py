@@ -98,17 +98,30 @@ def describe(model: Module) -> str:
     >>> describe(nr.models.plain20())
     'Plain net, 20 layers'
     """
-    kinds = ResidualBlock | FusedBlock
-    blocks = [module for module in model.modules() if isinstance(module, kinds)]
-    aside = {part for block in blocks for part in block.downsample.modules()}
-    layers = sum(
+    layers = count_layers(model)
+    if not _blocks(model):
+        return f"{type(model).__name__}, {layers} layers"
+    kind = "Residual" if is_residual(model) else "Plain"
+    return f"{kind} net, {layers} layers"
+
+
+def is_residual(model: Module) -> bool:
+    """Tell whether any block of a network has a shortcut."""
+    return any(map(has_shortcut, _blocks(model)))
+
+
+def count_layers(model: Module) -> int:
+    """Count convolutions and linear layers; those in shortcuts do not count."""
+    aside = {part for block in _blocks(model) for part in block.downsample.modules()}
+    return sum(
         isinstance(module, Conv2d | FusedConv2d | Linear) and module not in aside
         for module in model.modules()
     )
-    if not blocks:
-        return f"{type(model).__name__}, {layers} layers"
-    kind = "Residual" if any(map(has_shortcut, blocks)) else "Plain"
-    return f"{kind} net, {layers} layers"
+
+
+def _blocks(model: Module) -> list[ResidualBlock | FusedBlock]:
+    kinds = ResidualBlock | FusedBlock
+    return [module for module in model.modules() if isinstance(module, kinds)]
 
 
 def batch_note(images: int, training: bool) -> str:
@@ -209,3 +222,11 @@ def at_least(name: str, value: Any, least: int) -> int:
     if number < least:
         raise ValueError(f"{name}: expected {least} or more, got {number}")
     return number
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse what is no integer, or out of range."""
+    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not integral or value < least or (most is not None and value > most):
+        wanted = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name}: expected an integer, {wanted}; got {value!r}")

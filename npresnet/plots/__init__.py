@@ -1,9 +1,11 @@
 """Pictures of plain arrays. Matplotlib is loaded when a picture is asked for."""
 
 from npresnet.plots.activations import activations
+from npresnet.plots.autocorrelations import Trace, autocorrelations
 from npresnet.plots.costs import costs
 from npresnet.plots.curves import curve_panels, learning_curves
 from npresnet.plots.degradation import Training, degradation
+from npresnet.plots.landscapes import Slice, landscapes
 from npresnet.plots.lesions import Patient, lesions
 from npresnet.plots.looks import looks
 from npresnet.plots.over_time import Panel, over_time
@@ -17,12 +19,16 @@ __all__ = [
     "Course",
     "Panel",
     "Patient",
+    "Slice",
+    "Trace",
     "Training",
     "activations",
+    "autocorrelations",
     "costs",
     "curve_panels",
     "degradation",
     "inline_svg",
+    "landscapes",
     "learning_curves",
     "lesions",
     "looks",

@@ -13,11 +13,13 @@ from npresnet.cli.lens.cost import cost
 from npresnet.cli.lens.degradation import degradation
 from npresnet.cli.lens.filters import filters
 from npresnet.cli.lens.grad_cam import grad_cam
+from npresnet.cli.lens.landscape import landscape
 from npresnet.cli.lens.ledger import ledger
 from npresnet.cli.lens.lesion import lesion
 from npresnet.cli.lens.maps import maps
 from npresnet.cli.lens.responses import responses
 from npresnet.cli.lens.saliency import saliency
+from npresnet.cli.lens.shattered import shattered
 from npresnet.cli.lens.spectrum import spectrum
 
 
@@ -34,6 +36,7 @@ def lens(ctx: click.Context) -> None:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
       npresnet lens lesion runs/RESIDUAL runs/PLAIN
+      npresnet lens landscape runs/NAME --out looks
       npresnet lens cost resnet50
       npresnet lens grad-cam runs/NAME --out looks
     """
@@ -47,6 +50,8 @@ for _command in (
     lesion,
     responses,
     degradation,
+    shattered,
+    landscape,
     cost,
     saliency,
     grad_cam,

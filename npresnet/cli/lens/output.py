@@ -76,6 +76,38 @@ class Folder:
         click.echo(f"wrote {self.path / name}", err=True)
 
 
+class SeveralFiles:
+    """The files for results on several networks: data for each, one picture for all.
+
+    Parameters
+    ----------
+    instrument : str
+        Begins every name.
+    networks : sequence of str
+        Short names of the networks; made to differ.
+    """
+
+    def __init__(self, instrument: str, networks: Sequence[str]) -> None:
+        self.labels = labels(networks)
+        self.picture = f"{instrument}-{'-'.join(self.labels)}.png"
+        self.data = [
+            (f"{instrument}-{label}.json", f"{instrument}-{label}.csv")
+            for label in self.labels
+        ]
+
+    def all(self) -> list[str]:
+        """List all names."""
+        return [self.picture, *(file for pair in self.data for file in pair)]
+
+    def save(
+        self, folder: Folder, results: Sequence[Result], draw: Callable[[], Figure]
+    ) -> None:
+        """Write all files into a folder, and say so."""
+        for result, names in zip(results, self.data, strict=True):
+            folder.save(result, *names)
+        folder.save_picture(draw, self.picture)
+
+
 def labels(given: Sequence[str]) -> list[str]:
     """Make labels differ, so that file names do."""
     taken: list[str] = []

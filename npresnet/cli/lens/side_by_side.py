@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.cli.lens.output import Folder, labels, progress_bar, show
+from npresnet.cli.lens.output import Folder, SeveralFiles, progress_bar, show
 
 if TYPE_CHECKING:
     from npresnet.cli.lens.probe import Probe
@@ -38,20 +38,17 @@ def look_at(
     draw : callable, optional
         ``draw(result, others)``; by default ``result.plot(beside=others)``.
     """
-    names = labels([one.label for one in probes])
-    picture = f"{name}-{'-'.join(names)}.png"
-    data = [(f"{name}-{label}.json", f"{name}-{label}.csv") for label in names]
-    folder = Folder(out, [picture, *(file for pair in data for file in pair)])
+    files = SeveralFiles(name, [one.label for one in probes])
+    folder = Folder(out, files.all())
     results = []
-    for one, label in zip(probes, names, strict=True):
+    for one, label in zip(probes, files.labels, strict=True):
         with progress_bar(label) as progress:
             result = instrument(one, progress)
         results.append(({"model": one.name, "dataset": one.dataset}, result))
     show(results, as_json)
-    for (_, result), files in zip(results, data, strict=True):
-        folder.save(result, *files)
     first, *others = [result for _, result in results]
-    if draw is None:
-        folder.save_picture(lambda: first.plot(beside=others), picture)
-    else:
-        folder.save_picture(lambda: draw(first, others), picture)
+
+    def picture() -> Figure:
+        return draw(first, others) if draw else first.plot(beside=others)
+
+    files.save(folder, [first, *others], picture)

@@ -1,0 +1,141 @@
+"""Points of a long measurement, kept in a file while it goes on.
+
+The file is replaced whole, so that it is never half a file; it names what was
+measured, and is refused where something else is to be measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from npresnet._files import replacing
+from npresnet.nn import Module
+
+Values = tuple[float, ...]
+
+_KIND = "npresnet points 1"
+_SECONDS_BETWEEN_WRITES = 1.0
+
+
+class KeptPoints:
+    """A dict from points to their values that survives.
+
+    Parameters
+    ----------
+    path : path or None
+        The file; None keeps everything in memory.
+    settings : mapping of str to plain data
+        All that decides the values, under names that a reader understands.
+
+    Attributes
+    ----------
+    values : dict of int to tuple of float
+        What is known.
+
+    Raises
+    ------
+    ValueError
+        If the file is another measurement's, or damaged, or no such file at all.
+    FileNotFoundError
+        If its folder does not exist.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None, settings: Mapping[str, Any]
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self.settings = dict(settings)
+        self.values: dict[int, Values] = {}
+        self._written_at, self._unwritten = -math.inf, False
+        if self.path is None:
+            return
+        if self.path.exists():
+            self.values = self._read(self.path)
+        elif not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{self.path.parent}: there is no such folder")
+
+    def add(self, point: int, values: Values) -> None:
+        """Take a point in, and write the file if the last time is a second ago."""
+        self.values[point], self._unwritten = values, True
+        if time.monotonic() - self._written_at >= _SECONDS_BETWEEN_WRITES:
+            self.write()
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Write what is known when a ``with`` block ends, however it does."""
+        try:
+            yield
+        finally:
+            self.write()
+
+    def write(self) -> None:
+        """Write everything that is known, unless the file knows it."""
+        if self.path is None or not self._unwritten:
+            return
+        points = {str(point): list(self.values[point]) for point in sorted(self.values)}
+        contents = {"kind": _KIND, "settings": self.settings, "points": points}
+        with replacing(self.path) as new:
+            new.write_text(json.dumps(contents) + "\n", encoding="utf-8")
+        self._written_at, self._unwritten = time.monotonic(), False
+
+    def _read(self, path: Path) -> dict[int, Values]:
+        try:
+            contents = json.loads(path.read_text(encoding="utf-8"))
+            if contents["kind"] != _KIND:
+                raise ValueError
+            settings = dict(contents["settings"])
+            points = {
+                int(point): tuple(map(float, values))
+                for point, values in contents["points"].items()
+            }
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ValueError(
+                f"{path}: expected a file of points that an unfinished measurement left"
+            ) from None
+        for name, wanted in self.settings.items():
+            if settings.get(name) != wanted:
+                raise ValueError(
+                    f"{path}: its points were measured with different {name} "
+                    f"({_brief(settings.get(name))}, now {_brief(wanted)}); name "
+                    "another file, or remove it"
+                )
+        return points
+
+
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Hash arrays with their names, types and shapes, whatever their strides.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a = np.arange(6.0).reshape(2, 3)
+    >>> digest({"a": a}) == digest({"a": np.asfortranarray(a)})
+    True
+    >>> digest({"a": a}) == digest({"a": a.reshape(3, 2)})
+    False
+    """
+    checksum = hashlib.sha256()
+    for name, array in arrays.items():
+        checksum.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        checksum.update(array.tobytes())
+    return checksum.hexdigest()
+
+
+def structure(model: Module) -> str:
+    """Hash what a model is made of, apart from its weights."""
+    return hashlib.sha256(repr(model).encode()).hexdigest()
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:8]}..."
