@@ -12,6 +12,7 @@ from npresnet.lens.ledger import Ledger, LedgerRow, ledger
 from npresnet.lens.log import Log
 from npresnet.lens.result import Result
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
+from npresnet.lens.stepper import Step, StepCheck, Steps, steps
 from npresnet.lens.untouched import untouched
 
 __all__ = [
@@ -26,9 +27,13 @@ __all__ = [
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
+    "Step",
+    "StepCheck",
+    "Steps",
     "bugs",
     "cost",
     "ledger",
     "spectrum",
+    "steps",
     "untouched",
 ]

@@ -65,7 +65,7 @@ def forward_pass(
         If the model has no residual blocks, or shapes do not fit.
     """
     names = _block_names(model)
-    _check_batch(model, x, y)
+    check_batch(model, x, y)
     visits: list[Visit] = []
 
     def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -144,7 +144,8 @@ def _block_names(model: Module) -> dict[Module, str]:
     return names
 
 
-def _check_batch(model: Module, x: Any, y: Any) -> None:
+def check_batch(model: Module, x: Any, y: Any) -> None:
+    """Refuse images or labels that do not suit a model, by `TypeError`, `ValueError`."""
     dtype = next(model.parameters()).dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
