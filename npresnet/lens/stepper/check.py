@@ -97,7 +97,7 @@ class StepCheck(Result):
     @property
     def passed(self) -> bool:
         """Whether every error is within the tolerance."""
-        return self.max_error <= self.tolerance
+        return bool(self.max_error <= self.tolerance)
 
     def __bool__(self) -> bool:
         return self.passed
@@ -204,6 +204,7 @@ def check(step: Step, seed: int = 0) -> StepCheck:
     # What is to be found wrong may overflow on the way; it is judged by its error.
     with np.errstate(all="ignore"):
         rows = [_compare(tensor, step, rng) for tensor in _tensors(step)]
+        rows += _at_zero(step)
         rows += [_repeated(step), _arrived(step)]
     tolerance = TOLERANCES[step.grad_inputs[0].dtype]
     return StepCheck(step.number, step.path, step.operation, tuple(rows), tolerance)
@@ -281,6 +282,20 @@ def _arrived(step: Step) -> StepCheckRow:
     return StepCheckRow("arrival", _entries(step.grad_outputs), error, None, None)
 
 
+def _at_zero(step: Step) -> list[StepCheckRow]:
+    """Hold a ReLU to its convention: at exactly 0, where it has a kink, it is closed."""
+    if step.operation != "relu":
+        return []
+    zeros = step.inputs[0] == 0
+    count = int(np.count_nonzero(zeros))
+    if not count:
+        return []
+    error = float(np.abs(step.grad_inputs[0][zeros]).max())
+    size = float(np.abs(step.grad_outputs[0]).max())
+    compared = _entries((step.inputs[0][zeros],))
+    return [StepCheckRow("at zero", compared, _relative(error, size), None, None)]
+
+
 def _entries(arrays: tuple[Any, ...]) -> str:
     count = sum(np.size(array) for array in arrays)
     return f"all {count:,} entries" if count > 1 else "its one entry"
@@ -343,6 +358,7 @@ class _Differences:
         self.here = tensor.function(tensor.value)
         self.largest = float(np.abs(self.gradient).max())
         self.norm = norm(self.gradient)
+        self.enough = TOLERANCES[tensor.gradient.dtype] / 100
 
     def along_entry(self, i: int) -> _Try:
         """Move one entry.
@@ -370,15 +386,15 @@ class _Differences:
             above, below, rounding = self._slopes(direction, h)
             central = (above + below) / 2
             distance = abs(backward - central)
-            if kinks and min(above, below) <= backward <= max(above, below):
-                distance = min(distance, abs(above - below) / 2)
-                if abs(above - below) > 1e-3 * max(abs(above), abs(below)):
-                    distance = 0.0
+            # A smooth function's slopes agree to the length of the step.
+            kink = abs(above - below) > 1e-3 * max(abs(above), abs(below))
+            if kinks and kink and min(above, below) <= backward <= max(above, below):
+                distance = 0.0
             scale = max(size, abs(central))
             error = _relative(max(distance - rounding, 0.0), scale)
             if not error >= best.error or math.isnan(error):
                 best = _Try(error, backward, central)
-            if error <= TOLERANCES[np.dtype(np.float64)]:
+            if error <= self.enough:
                 break
         return best
 
