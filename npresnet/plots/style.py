@@ -90,6 +90,7 @@ PLAIN = Series(VERMILION, "--", "s")
 # Colour maps whose lightness rises evenly, or from both ends to the middle.
 SEQUENTIAL = "cividis"
 DIVERGING = "PuOr"
+GREYS = "gray"
 
 
 @contextmanager

@@ -172,7 +172,10 @@ class Steps(Result, Sequence[Step]):
         from npresnet.plots import gradient_steps
 
         return gradient_steps(
-            [step.row() for step in self.steps],
+            [step.number for step in self.steps],
+            [step.way for step in self.steps],
+            [row.grad_input_norm for row in self.rows],
+            [step.block for step in self.steps],
             f"The gradient, operation by operation: {self.network}",
             f"Measured on {batch_note(self.images, self.training)}.",
         )
