@@ -59,7 +59,7 @@ def tiles(
     side : int
         Longest side of a tile; larger maps are averaged down.
     most : int
-        Tiles at most.
+        Tiles at most, or 64 where they are small.
 
     Returns
     -------
@@ -94,6 +94,7 @@ def _maps(
     C, H, W = array.shape[1:]
     factor = math.ceil(max(H, W) / side)
     area = math.ceil(H / factor) * math.ceil(W / factor)
+    most = max(most, min(64, 4096 // area))  # of small maps there is room for more
     count = min(C, max(4, min(most, pixels // area)))
     maps = array[0, :count]
     if factor > 1:
@@ -113,7 +114,8 @@ def _some(what: str, shown: int, there: int) -> str:
 def _side_by_side(maps: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay tiles out in a grid that is wider than high, a pixel apart."""
     count, H, W = maps.shape
-    columns = min(count, math.ceil(math.sqrt(count * H / W)))
+    columns = count if count <= 3 else math.ceil(math.sqrt(count * H / W))
+    columns = min(columns, count)
     rows = math.ceil(count / columns)
     gap = 1 if count > 1 else 0
     sheet = np.full((rows * (H + gap) - gap, columns * (W + gap) - gap), _GAP, np.uint8)

@@ -11,6 +11,7 @@ from npresnet.cli.help import Group
 from npresnet.cli.lens.cost import cost
 from npresnet.cli.lens.ledger import ledger
 from npresnet.cli.lens.spectrum import spectrum
+from npresnet.cli.lens.steps import steps
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -25,11 +26,12 @@ def lens(ctx: click.Context) -> None:
     Try:
       npresnet lens ledger resnet20 plain20 --out looks
       npresnet lens spectrum runs/NAME
+      npresnet lens steps resnet20
       npresnet lens cost resnet50
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
-for _command in (ledger, spectrum, cost):
+for _command in (ledger, spectrum, steps, cost):
     lens.add_command(_command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.lens.passes import norm
+from npresnet.lens.passes import dot, norm
 
 if TYPE_CHECKING:
     from npresnet.lens.stepper.step import Step
@@ -34,6 +34,8 @@ def describe_step(step: Step) -> str:
         lines.append(
             f"   {'grad ' + name:<9} {size(grad.shape)}, norm {norm(grad):.3e}"
         )
+    if remark(step):
+        lines.append(f"   {remark(step)}")
     lines.append(f"   took {duration(step.seconds)}; kept {memory(step.cache_bytes)}")
     return "\n".join(lines)
 
@@ -57,6 +59,32 @@ def gradient_lines(step: Step) -> list[str]:
         f"incoming  {size(np.shape(step.grad_outputs[0]))}, norm {came[0]:.3e}",
         f"outgoing  {size(step.input_shape)}, norm {goes[0]:.3e}",
     ]
+
+
+def remark(step: Step) -> str:
+    """Say in figures what this operation does to this gradient, if there is a word."""
+    came, goes = step.grad_outputs[0], step.grad_inputs[0]
+    before, after = norm(came), norm(goes)
+    if step.operation == "relu":
+        closed = 1 - np.count_nonzero(step.outputs[0]) / step.outputs[0].size
+        taken = 1 - after / before if before else 0.0
+        return f"closed at {closed:.1%} of the elements, which takes {taken:.1%} of the norm"
+    if step.operation == "fork":
+        one, other = step.grad_outputs
+        sizes = norm(one) * norm(other)
+        if not sizes:
+            return "one of the two is zero"
+        cosine = dot(one, other) / sizes
+        return (
+            f"{norm(one):.3g} and {norm(other):.3g} make {after:.3g}: the cosine of the "
+            f"angle between the two is {cosine:.3f}"
+        )
+    if step.operation == "zero_pad_shortcut" and before:
+        lost = 1 - after**2 / before**2
+        return f"{lost:.1%} of the squared norm came to the channels of zeros, and is lost"
+    if step.operation == "cross_entropy":
+        return f"the loss is {float(step.outputs[0]):.4f} nats"
+    return ""
 
 
 def size(shape: tuple[int, ...]) -> str:

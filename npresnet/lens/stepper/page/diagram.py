@@ -20,6 +20,11 @@ _WIDTH = 1000.0
 _MIDDLE, _UPPER, _LOWER = 100.0, 42.0, 158.0  # rows of a block
 _NODE_HEIGHT = 34.0
 _THICK = 16.0  # the widest line, in units of the picture
+# What the gradient does where forward there was an addition, or a fork.
+_SIGNS = {
+    "addition": ("M-9 0H-3L7 -6M-3 0L7 6M2 -7L7 -6L5 -1M2 7L7 6L5 1", "copies"),
+    "fork": ("M-8 0H8M0 -8V8", "adds"),
+}
 _BARS = 46.0  # height of the overview's bars
 
 
@@ -63,12 +68,12 @@ class _Drawing:
         title = f"<title>step {step.number}: {escape(step.path)}, {step.operation}"
         opening = f'<g class="node {step.way}" data-step="{step.number}">{title}</title>'
         if step.operation in ("addition", "fork"):
-            sign = "+" if step.operation == "fork" else "\N{EQUALS SIGN}"
+            sign, does = _SIGNS[step.operation]
             shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="17"/>'
             text = (
-                f'<text class="sign" x="{x:.1f}" y="{y + 7:.1f}">{sign}</text>'
-                f'<text class="under" x="{x:.1f}" y="{y + 36:.1f}">{step.operation}'
-                "</text>"
+                f'<path class="sign" transform="translate({x:.1f} {y})" d="{sign}"/>'
+                f'<text class="under" x="{x:.1f}" y="{y + 36:.1f}">{step.operation}: '
+                f"{does}</text>"
             )
         else:
             width = min(room - 14, max(52.0, 9.0 * len(text) + 18))
@@ -108,11 +113,12 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
         _draw_block(drawing, unit)
         height, row = 200.0, _MIDDLE
     else:
-        height, row = 84.0, 42.0
+        height, row = 84.0, 48.0
         _draw_row(drawing, unit.steps, row, 70.0, _WIDTH - 70.0, edges=True)
     for text, x, anchor in ((before, 0.0, "start"), (behind, _WIDTH, "end")):
         drawing.nodes.append(
-            f'<text class="edge" x="{x}" y="{row - 18:.0f}" text-anchor="{anchor}">'
+            f'<text class="edge" x="{x}" y="{row - 28:.0f}" '
+            f'style="text-anchor: {anchor}">'
             f"{escape(text)}</text>"
         )
     return drawing.svg(unit.name, height, words)

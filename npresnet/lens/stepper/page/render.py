@@ -15,7 +15,7 @@ import npresnet
 from npresnet.lens.passes import batch_note, norm
 from npresnet.lens.stepper.page.diagram import overview, unit_diagram
 from npresnet.lens.stepper.page.units import Unit, label, units
-from npresnet.lens.stepper.text import duration, memory
+from npresnet.lens.stepper.text import duration, memory, remark
 
 if TYPE_CHECKING:
     from npresnet.lens.stepper.step import Step
@@ -190,6 +190,7 @@ def _step_data(
         "where": where,
         "title": details.title,
         "words": details.words,
+        "remark": remark(step),
         "code": details.code,
         "derivation": details.derivation,
         "forward": formulas.place(details.forward),

@@ -90,6 +90,7 @@
     $("where").className = `badge ${step.way}`;
     $("title").textContent = step.title;
     $("words").textContent = step.words;
+    $("remark").textContent = step.remark && `Here: ${step.remark}.`;
     $("code").textContent = step.code;
     $("cost").textContent = `backward in ${step.seconds}; the forward pass kept ${step.memory} for it`;
     const list = $("formulas");
