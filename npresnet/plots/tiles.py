@@ -95,7 +95,7 @@ def _maps(
     factor = math.ceil(max(H, W) / side)
     area = math.ceil(H / factor) * math.ceil(W / factor)
     most = max(most, min(64, 4096 // area))  # of small maps there is room for more
-    count = min(C, max(4, min(most, pixels // area)))
+    count = min(C, max(4, min(most, pixels // area) // 4 * 4))
     maps = array[0, :count]
     if factor > 1:
         rows, columns = np.arange(0, H, factor), np.arange(0, W, factor)
@@ -112,10 +112,9 @@ def _some(what: str, shown: int, there: int) -> str:
 
 
 def _side_by_side(maps: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay tiles out in a grid that is wider than high, a pixel apart."""
+    """Lay tiles out in a grid, a pixel apart."""
     count, H, W = maps.shape
-    columns = count if count <= 3 else math.ceil(math.sqrt(count * H / W))
-    columns = min(columns, count)
+    columns = count if count < 4 else 2 if count == 4 else 4 if count <= 16 else 8
     rows = math.ceil(count / columns)
     gap = 1 if count > 1 else 0
     sheet = np.full((rows * (H + gap) - gap, columns * (W + gap) - gap), _GAP, np.uint8)

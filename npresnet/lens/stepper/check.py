@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from npresnet.lens.passes import norm, relative_error
 from npresnet.lens.result import Result, column
 from npresnet.lens.stepper.copying import frozen
+from npresnet.lens.stepper.formulas import KNOWN
 from npresnet.nn import no_grad
 
 if TYPE_CHECKING:
@@ -329,12 +330,13 @@ def _directions(
 ) -> Iterator[Array]:
     """Draw directions along which there is no kink.
 
-    A ReLU's entries next to 0 stay where they are. In a window of equal pixels any one
-    may be the maximum, so max pooling's input moves as a whole.
+    A ReLU's entries next to 0 stay where they are; so do those of a module of another
+    kind, which may have a ReLU inside. In a window of equal pixels any one may be the
+    maximum, so max pooling's input moves as a whole.
     """
     shape = tensor.value.shape
     free = np.ones(shape)
-    if step.operation == "relu":
+    if step.operation == "relu" or step.operation not in KNOWN:
         free = (np.abs(tensor.value) > 100 * _step_of(tensor.value)).astype(np.float64)
     yield free
     if step.operation != "max_pool2d":

@@ -46,9 +46,7 @@ _AFFINE = {
     "weight": r"\frac{\partial \ell}{\partial \gamma} = \sum_{n,p,q} g \cdot \hat x",
     "bias": r"\frac{\partial \ell}{\partial \beta} = \sum_{n,p,q} g",
 }
-_CONV_FORWARD = (
-    r"y_{n,k,u,v} = \sum_{c,i,j} w_{k,c,i,j} \, \tilde x_{n,c,uS+iD,vS+jD}"
-)
+_CONV_FORWARD = r"y_{n,k,u,v} = \sum_{c,i,j} w_{k,c,i,j} \, \tilde x_{n,c,uS+iD,vS+jD}"
 _FORMULAS = {
     "cross_entropy": Formula(
         "Cross entropy",
@@ -191,6 +189,7 @@ _FORMULAS = {
         "residual_block",
     ),
 }
+KNOWN = frozenset(_FORMULAS)  # operations of npresnet's own
 _BINS = Formula(
     "Adaptive average pooling",
     r"y_{u,v} = \frac{1}{|B_{u}| \, |B_{v}|} "

@@ -66,12 +66,15 @@ class Steps(Result, Sequence[Step]):
 
     @property
     def nbytes(self) -> int:
-        """Memory of the arrays that are recorded here; shared ones count once."""
+        """Memory of all that is recorded here; what steps share counts once."""
         sizes: dict[int, int] = {}
         for step in self.steps:
             groups = (step.inputs, step.outputs, step.grad_outputs, step.grad_inputs)
             arrays = [array for group in groups for array in group]
-            for array in (*arrays, *step.parameter_grads.values()):
+            arrays += step.parameter_grads.values()
+            if step.module is not None:
+                arrays += [parameter.data for parameter in step.module.parameters()]
+            for array in arrays:
                 sizes[array.__array_interface__["data"][0]] = array.nbytes
         return sum(sizes.values())
 
@@ -253,9 +256,9 @@ def steps(
     A module of your own is one operation, whatever is inside it.
 
     Kept are every operation's input and output, the gradients between operations, and
-    those of the parameters; and a copy of the parameters, to check with. That is about
-    three times what the forward pass keeps, and twice the parameters; `Steps.nbytes`
-    tells. `within` spares the rest.
+    those of the parameters; and a copy of the parameters, to check with. That is three
+    to four times what the forward pass keeps, and twice the parameters; `Steps.nbytes`
+    tells. `within` spares what lies outside.
 
     Examples
     --------

@@ -81,7 +81,9 @@ def remark(step: Step) -> str:
         )
     if step.operation == "zero_pad_shortcut" and before:
         lost = 1 - after**2 / before**2
-        return f"{lost:.1%} of the squared norm came to the channels of zeros, and is lost"
+        return (
+            f"{lost:.1%} of the squared norm came to the channels of zeros, and is lost"
+        )
     if step.operation == "cross_entropy":
         return f"the loss is {float(step.outputs[0]):.4f} nats"
     return ""

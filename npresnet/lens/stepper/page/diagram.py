@@ -66,7 +66,9 @@ class _Drawing:
         """Draw an operation: a plate, or a disk where ways part or meet."""
         text = label(step)
         title = f"<title>step {step.number}: {escape(step.path)}, {step.operation}"
-        opening = f'<g class="node {step.way}" data-step="{step.number}">{title}</title>'
+        opening = (
+            f'<g class="node {step.way}" data-step="{step.number}">{title}</title>'
+        )
         if step.operation in ("addition", "fork"):
             sign, does = _SIGNS[step.operation]
             shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="17"/>'
@@ -102,7 +104,11 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
     before, behind : str
         What lies towards the loss, and towards the images.
     """
-    sizes = [norm(g) for step in unit.steps for g in (*step.grad_outputs[:1], *step.grad_inputs)]
+    sizes = [
+        norm(g)
+        for step in unit.steps
+        for g in (*step.grad_outputs[:1], *step.grad_inputs)
+    ]
     if unit.steps[0].operation == "cross_entropy":
         sizes = sizes[1:]  # the 1 that it begins with has no width to compare with
     drawing = _Drawing(max(sizes))

@@ -232,11 +232,10 @@ def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     x = "z, logits" if step.operation == "cross_entropy" else "x, input"
     return {
         "output": frames(
-            step.outputs, [f"x, to the {way}" for way in two] if forked else ["y, output"]
+            step.outputs,
+            [f"x, to the {way}" for way in two] if forked else ["y, output"],
         ),
-        "input": frames(
-            inputs, ["F(x), branch", "S(x), shortcut"] if joined else [x]
-        ),
+        "input": frames(inputs, ["F(x), branch", "S(x), shortcut"] if joined else [x]),
         "incoming": frames(
             step.grad_outputs,
             [f"g, from the {way}" for way in two] if forked else ["g, incoming"],
