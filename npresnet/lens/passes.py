@@ -145,7 +145,7 @@ def _block_names(model: Module) -> dict[Module, str]:
 
 
 def check_batch(model: Module, x: Any, y: Any) -> None:
-    """Refuse images or labels that do not suit a model, by `TypeError`, `ValueError`."""
+    """Refuse images or labels that do not suit a model: TypeError, ValueError."""
     dtype = next(model.parameters()).dtype
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)

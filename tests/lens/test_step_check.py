@@ -1,4 +1,4 @@
-"""Checks of single steps: they pass where all is right, and find the bug where it is."""
+"""Checks of single steps: they pass where all is right, and find where it is not."""
 
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import csv
 import importlib
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_what_one_step_hands_on_is_what_the_next_one_gets(rng, name):
     _, _, _, steps = walk(name, rng)
     loose = 0
     ways = {}
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in pairwise(steps):
         if before.operation == "addition":
             ways = dict(zip(("branch", "shortcut"), before.grad_inputs, strict=True))
         if step.operation == "fork":
@@ -212,7 +213,7 @@ def test_within_keeps_a_part_and_its_numbers(rng):
             assert np.array_equal(ours, theirs)
     assert part.check()
     assert part.nbytes < steps.nbytes / 2
-    with pytest.raises(ValueError, match="within.*layer9"):
+    with pytest.raises(ValueError, match=r"within.*layer9"):
         nr.lens.steps(model, x, y, within="layer9")
 
 
@@ -220,7 +221,7 @@ def test_within_keeps_a_part_and_its_numbers(rng):
 
 
 def test_a_step_knows_shapes_bytes_and_seconds(small):
-    model, x, _, steps = small
+    model, _, _, steps = small
     step = steps.find("layer3.0.conv1")
     assert (step.input_shape, step.output_shape) == ((3, 16 * 2, 5, 4), (3, 64, 3, 2))
     assert step.parameter_grads["weight"].shape == model.layer3[0].conv1.weight.shape
@@ -247,7 +248,7 @@ def test_formulas_follow_the_mode_and_the_size(rng):
 
 
 def test_what_is_recorded_cannot_be_written_into_nor_changed_by_training(small):
-    model, x, y, steps = small
+    model, x, _, steps = small
     step = steps.find("layer1.0.conv1")
     for array in (step.inputs[0], step.grad_input, step.parameter_grads["weight"]):
         with pytest.raises(ValueError, match="read-only"):
@@ -355,9 +356,9 @@ def test_a_block_of_your_own_is_understood(rng):
     model, x, y, _ = walk("resnet8-A", rng)
     model.layer1 = nr.nn.Sequential(PreActivation(16, 16, dtype=np.float64, rng=0))
     steps = nr.lens.steps(model, x, y)
-    block = steps["layer1.0"]
-    assert [s.operation for s in block][0] == "addition"
-    assert [s.operation for s in block][-2:] == ["fork", "relu"]
+    operations = [step.operation for step in steps["layer1.0"]]
+    assert operations[0] == "addition"
+    assert operations[-2:] == ["fork", "relu"]
     assert steps.check()
 
 
@@ -372,7 +373,7 @@ def test_what_is_no_operation_is_refused(rng):
     model.fc = nr.nn.Linear(16, 10, dtype=np.float64, rng=0)
     x, y = normal(rng, 2, 3, 8, 8), np.array([1, 2])
     model.backward = lambda grad, input_grad=True: grad
-    with pytest.raises(ValueError, match="layer1.0.*avgpool"):
+    with pytest.raises(ValueError, match=r"layer1.0.*avgpool"):
         nr.lens.steps(model, x, y)
 
 
@@ -417,5 +418,5 @@ def test_it_saves_data_and_a_picture(small, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [step.path for step in steps]
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="steps.xml"):
+    with pytest.raises(ValueError, match=r"steps\.xml.*\.html"):
         steps.save(tmp_path / "steps.xml")

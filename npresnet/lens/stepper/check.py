@@ -284,7 +284,7 @@ def _arrived(step: Step) -> StepCheckRow:
 
 
 def _at_zero(step: Step) -> list[StepCheckRow]:
-    """Hold a ReLU to its convention: at exactly 0, where it has a kink, it is closed."""
+    """Hold a ReLU to its convention: at exactly 0, its kink, it is closed."""
     if step.operation != "relu":
         return []
     zeros = step.inputs[0] == 0

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from npresnet.nn import Module, Parameter
 
 
-def frozen(module: Module, dtype: DTypeLike = None) -> Module:
+def frozen(module: Module, dtype: DTypeLike | None = None) -> Module:
     """Copy a module: parameters and buffers, no gradients, no caches.
 
     Parameters

@@ -13,7 +13,8 @@ from npresnet.nn import Module
 
 Array = NDArray[np.floating[Any]]
 Way = Literal["trunk", "branch", "shortcut"]
-WAYS: tuple[Way, Way] = ("branch", "shortcut")
+Place = Literal["before", "branch", "shortcut", "after"]
+WAYS: tuple[Literal["branch"], Literal["shortcut"]] = ("branch", "shortcut")
 
 
 @dataclass(eq=False)
@@ -49,7 +50,7 @@ class BlockCall:
 
     path: str
     input: Array
-    place: Literal["before", "branch", "shortcut", "after"] = "before"
+    place: Place = "before"
     before: list[Operation] = field(default_factory=list)
     branch: list[Operation] = field(default_factory=list)
     shortcut: list[Operation] = field(default_factory=list)
@@ -110,7 +111,7 @@ _Link = tuple[Operation, int, Operation, int]  # an output of one, an input of a
 
 
 def connect(line: Line) -> list[Operation]:
-    """String operations together, and fill in which gradients passed between them.
+    """Put operations in order, and fill in which gradients passed between them.
 
     Parameters
     ----------

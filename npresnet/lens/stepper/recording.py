@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -288,7 +288,7 @@ class Recorder:
             setattr(block, name, method)
 
     def _watched_way(
-        self, block: ResidualBlock, way: Way
+        self, block: ResidualBlock, way: Literal["branch", "shortcut"]
     ) -> dict[str, Callable[..., Any]]:
         """Return the two methods of a way, which say what goes in and comes out."""
         path = self._paths[block]

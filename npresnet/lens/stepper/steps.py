@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
+Arrays = tuple[Array, ...]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -51,6 +52,8 @@ class Steps(Result, Sequence[Step]):
         What the forward pass kept, layer by layer; arrays that two operations share
         count once, parameters do not.
     """
+
+    ENDINGS: ClassVar = (*Result.ENDINGS, ".html")
 
     steps: tuple[Step, ...]
     network: str
@@ -289,12 +292,16 @@ def steps(
             one.block,
             one.inputs,
             one.outputs,
-            tuple(one.received),  # type: ignore[arg-type]
-            tuple(one.handed),  # type: ignore[arg-type]
-            tuple(
-                given if handed is None else handed
-                for given, handed in zip(one.received, one.expected, strict=False)
-            ),  # type: ignore[arg-type]
+            # None is left of none of them: the recorder has seen to it.
+            cast(Arrays, tuple(one.received)),
+            cast(Arrays, tuple(one.handed)),
+            cast(
+                Arrays,
+                tuple(
+                    given if handed is None else handed
+                    for given, handed in zip(one.received, one.expected, strict=False)
+                ),
+            ),
             one.parameter_grads,
             one.seconds,
             one.cache_bytes,

@@ -68,7 +68,10 @@ def remark(step: Step) -> str:
     if step.operation == "relu":
         closed = 1 - np.count_nonzero(step.outputs[0]) / step.outputs[0].size
         taken = 1 - after / before if before else 0.0
-        return f"closed at {closed:.1%} of the elements, which takes {taken:.1%} of the norm"
+        return (
+            f"closed at {closed:.1%} of the elements, which takes {taken:.1%} of the "
+            "norm"
+        )
     if step.operation == "fork":
         one, other = step.grad_outputs
         sizes = norm(one) * norm(other)
@@ -76,8 +79,8 @@ def remark(step: Step) -> str:
             return "one of the two is zero"
         cosine = dot(one, other) / sizes
         return (
-            f"{norm(one):.3g} and {norm(other):.3g} make {after:.3g}: the cosine of the "
-            f"angle between the two is {cosine:.3f}"
+            f"{norm(one):.3g} and {norm(other):.3g} make {after:.3g}: the cosine of "
+            f"the angle between the two is {cosine:.3f}"
         )
     if step.operation == "zero_pad_shortcut" and before:
         lost = 1 - after**2 / before**2

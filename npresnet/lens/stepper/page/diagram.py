@@ -104,13 +104,10 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
     before, behind : str
         What lies towards the loss, and towards the images.
     """
-    sizes = [
-        norm(g)
-        for step in unit.steps
-        for g in (*step.grad_outputs[:1], *step.grad_inputs)
-    ]
+    sizes = [norm(unit.steps[0].grad_outputs[0])]
     if unit.steps[0].operation == "cross_entropy":
-        sizes = sizes[1:]  # the 1 that it begins with has no width to compare with
+        sizes = []  # the 1 that it begins with has no width to compare with
+    sizes += [norm(grad) for step in unit.steps for grad in step.grad_inputs]
     drawing = _Drawing(max(sizes))
     words = f"{unit.name}, from the loss to the images: " + ", ".join(
         f"{label(step)} ({step.way})" for step in unit.steps

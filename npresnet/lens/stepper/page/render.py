@@ -99,7 +99,7 @@ def render(steps: Steps) -> str:
         diagrams=[_safe(diagram) for diagram in diagrams],
         table=_safe(steps.table().html()),
         groups=[
-            (unit.name, [(step.number, _name(step, unit)) for step in unit.steps])
+            (unit.name, [(step.number, _name(step)) for step in unit.steps])
             for unit in parts
         ],
         version=npresnet.__version__,
@@ -118,10 +118,8 @@ def _script(data: Any) -> Any:
     return _safe(text.replace("<", "\\u003c"))
 
 
-def _name(step: Step, unit: Unit) -> str:
-    del unit
-    word = label(step)
-    return step.operation if word == "+" else word
+def _name(step: Step) -> str:
+    return step.operation if step.operation in ("addition", "fork") else label(step)
 
 
 class _Formulas:
@@ -230,21 +228,15 @@ def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     forked = len(step.outputs) > 1
     joined = len(inputs) > 1
     x = "z, logits" if step.operation == "cross_entropy" else "x, input"
+    outputs = [f"x, to the {way}" for way in two] if forked else ["y, output"]
+    incoming = [f"g, from the {way}" for way in two] if forked else ["g, incoming"]
+    outgoing = [f"g, to the {way}" for way in two]
     return {
-        "output": frames(
-            step.outputs,
-            [f"x, to the {way}" for way in two] if forked else ["y, output"],
-        ),
+        "output": frames(step.outputs, outputs),
         "input": frames(inputs, ["F(x), branch", "S(x), shortcut"] if joined else [x]),
-        "incoming": frames(
-            step.grad_outputs,
-            [f"g, from the {way}" for way in two] if forked else ["g, incoming"],
-        ),
+        "incoming": frames(step.grad_outputs, incoming),
         "outgoing": frames(
-            step.grad_inputs,
-            [f"g, to the {way}" for way in two]
-            if joined
-            else [f"{gradient}{x[0]}, outgoing"],
+            step.grad_inputs, outgoing if joined else [f"{gradient}{x[0]}, outgoing"]
         ),
     }
 

@@ -11,8 +11,6 @@ from npresnet.lens.stepper.step import Step
 _SIGNS = {
     "cross_entropy": "loss",
     "flatten": "flatten",
-    "addition": "+",
-    "fork": "+",
     "identity": "identity",
     "zero_pad_shortcut": "zero pad",
 }
