@@ -7,7 +7,7 @@ from npresnet.plots.path_lengths import path_lengths
 from npresnet.plots.river import Course, river
 from npresnet.plots.steps import gradient_steps
 from npresnet.plots.svg import inline_svg
-from npresnet.plots.tiles import Tiles, tiles
+from npresnet.plots.tiles import Tiles, largest_of, tiles
 
 __all__ = [
     "Course",
@@ -17,6 +17,7 @@ __all__ = [
     "curve_panels",
     "gradient_steps",
     "inline_svg",
+    "largest_of",
     "learning_curves",
     "over_time",
     "path_lengths",

@@ -98,7 +98,7 @@ def gradient_steps(
         axes.set_xlabel("step, from the loss to the images")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(numbers[0] - 0.7, numbers[-1] + 0.7)
-        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.85, 1.0))
+        axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         style.title(figure, subject)
         if note:
             style.caption(figure, f"{note} Grey bands: every other block.")

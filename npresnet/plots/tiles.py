@@ -45,7 +45,12 @@ class Tiles:
 
 
 def tiles(
-    array: NDArray[Any], *, pixels: int = 16384, side: int = 48, most: int = 16
+    array: NDArray[Any],
+    *,
+    pixels: int = 16384,
+    side: int = 48,
+    most: int = 16,
+    largest: float | None = None,
 ) -> Tiles:
     """Draw an array of the shape of a batch.
 
@@ -60,6 +65,8 @@ def tiles(
         Longest side of a tile; larger maps are averaged down.
     most : int
         Tiles at most, or 64 where they are small.
+    largest : float, optional
+        Magnitude of the strongest shade, for pictures that are compared.
 
     Returns
     -------
@@ -75,8 +82,8 @@ def tiles(
         maps, note = rows[None], f"{_some('image', len(rows), len(array))}, one a row"
     values = maps.astype(np.float64)
     signed = bool((values < 0).any())
-    magnitudes = np.abs(values)
-    largest = float(np.quantile(magnitudes, 0.9999)) or float(magnitudes.max())
+    if largest is None:
+        largest = float(np.quantile(np.abs(values), 0.9999)) or largest_of(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.clip(np.nan_to_num(values / largest if largest else values), -1, 1)
     if signed:
@@ -85,6 +92,11 @@ def tiles(
     sheet = _side_by_side(shades)
     height, width = sheet.shape
     return Tiles(_png(sheet, signed), width, height, largest, signed, note)
+
+
+def largest_of(array: NDArray[Any]) -> float:
+    """Return the largest magnitude in an array."""
+    return float(np.abs(array).max())
 
 
 def _maps(

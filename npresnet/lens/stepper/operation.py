@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -186,12 +186,3 @@ def _flatten(end: Operation, x: Array, later: Operation | BlockCall) -> Operatio
 
 def _same(one: Array, other: Array) -> bool:
     return one is other or (one.shape == other.shape and np.array_equal(one, other))
-
-
-def line_of(blocks: Sequence[Operation | BlockCall]) -> Iterator[Operation]:
-    """Go through the operations of a line that modules have noted themselves."""
-    for item in blocks:
-        if isinstance(item, Operation):
-            yield item
-        else:
-            yield from (*item.before, *item.branch, *item.shortcut, *item.after)

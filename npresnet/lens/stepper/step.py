@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.passes import norm
-from npresnet.lens.result import column
+from npresnet.lens.result import column, plain
 from npresnet.lens.stepper.formulas import Formula, formula_of
 from npresnet.lens.stepper.operation import Way
 from npresnet.nn import Module
 
 if TYPE_CHECKING:
-    from npresnet.lens.stepper.check import StepCheck
+    from npresnet.lens.stepper.verdict import StepCheck
 
 Array = NDArray[np.floating[Any]]
 
@@ -43,8 +43,6 @@ class StepRow:
     grad_shortcut_norm : float or None
         At a fork, of the gradient that came by the shortcut; at an addition, of what
         was handed to it.
-    parameter_grad_norms : dict of str to float
-        Of this operation's parameters.
     seconds : float
         Of the backward pass, of this operation alone.
     cache_bytes : int
@@ -163,11 +161,6 @@ class Step:
         }
         return {"forward": details.forward, "input": details.backward, **parameters}
 
-    @property
-    def is_after_addition(self) -> bool:
-        """Whether it is the trunk's own operation in a block, such as the last ReLU."""
-        return self.way == "trunk" and bool(self.block) and self.path != self.block
-
     def row(self) -> StepRow:
         """Return the step in figures."""
         pairs = [pair for pair in (self.grad_outputs, self.grad_inputs) if pair[1:]]
@@ -187,8 +180,6 @@ class Step:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step without its arrays, as plain data."""
-        from npresnet.lens.result import plain
-
         norms = {name: norm(grad) for name, grad in self.parameter_grads.items()}
         data: dict[str, Any] = plain(self.row())
         return {

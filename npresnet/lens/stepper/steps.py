@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from npresnet._files import replacing
 from npresnet.lens.passes import batch_note, check_batch, describe
 from npresnet.lens.result import Result
-from npresnet.lens.stepper.check import StepChecks
 from npresnet.lens.stepper.recording import Recorder
 from npresnet.lens.stepper.step import Step, StepRow
+from npresnet.lens.stepper.verdict import StepChecks
 from npresnet.nn import Module
 
 if TYPE_CHECKING:

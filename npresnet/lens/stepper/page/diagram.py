@@ -71,11 +71,14 @@ class _Drawing:
         )
         if step.operation in ("addition", "fork"):
             sign, does = _SIGNS[step.operation]
+            # The words keep clear of the branch, which begins or ends here.
+            joins = step.operation == "fork"
+            side, anchor = (-14.0, "start") if joins else (14.0, "end")
             shape = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="17"/>'
             text = (
                 f'<path class="sign" transform="translate({x:.1f} {y})" d="{sign}"/>'
-                f'<text class="under" x="{x:.1f}" y="{y + 36:.1f}">{step.operation}: '
-                f"{does}</text>"
+                f'<text class="under" x="{x + side:.1f}" y="{y + 36:.1f}" '
+                f'style="text-anchor: {anchor}">{step.operation}: {does}</text>'
             )
         else:
             width = min(room - 14, max(52.0, 9.0 * len(text) + 18))

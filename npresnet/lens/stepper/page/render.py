@@ -81,10 +81,13 @@ def render(steps: Steps) -> str:
         for unit in parts
         for step in unit.steps
     ]
-    names = ["the loss", *(unit.name for unit in parts), "the images"]
     diagrams = [
-        unit_diagram(unit, f"from {before}", f"to {behind}")
-        for unit, before, behind in zip(parts, names, names[2:], strict=False)
+        unit_diagram(
+            unit,
+            f"from {parts[i - 1].name}" if i else "",
+            f"to {parts[i + 1].name}" if i + 1 < len(parts) else "to the images",
+        )
+        for i, unit in enumerate(parts)
     ]
     note = batch_note(steps.images, steps.training)
     return environment.get_template("template.html").render(
@@ -152,13 +155,13 @@ class _Gallery:
         self._pixels = min(_PIXELS_OF_ONE, _PIXELS // (2 * steps))
         self._places: dict[tuple[Any, ...], int] = {}
 
-    def place(self, array: Array) -> int:
+    def place(self, array: Array, largest: float | None) -> int:
         from npresnet.plots import tiles
 
-        key = (array.__array_interface__["data"][0], array.shape)
+        key = (array.__array_interface__["data"][0], array.shape, largest)
         if key not in self._places:
             side = 48 if self._pixels > 4000 else 24
-            drawn = tiles(array, pixels=self._pixels, side=side)
+            drawn = tiles(array, pixels=self._pixels, side=side, largest=largest)
             self._places[key] = len(self.pictures)
             self.pictures.append(
                 {
@@ -212,13 +215,18 @@ def _step_data(
 
 def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     """Return the pictures of a step's four corners, each with its words."""
+    from npresnet.plots import largest_of
 
-    def frames(arrays: Sequence[Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    def frames(
+        arrays: Sequence[Any], names: Sequence[str], largest: float | None = None
+    ) -> list[dict[str, Any]]:
         first = arrays[0]
         if len(arrays) > 1 and all(_equal(first, other) for other in arrays[1:]):
-            return [_frame(first, f"{names[0].split(',')[0]}, both ways", gallery)]
+            return [
+                _frame(first, f"{names[0].split(',')[0]}, both ways", gallery, largest)
+            ]
         return [
-            _frame(array, name, gallery)
+            _frame(array, name, gallery, largest)
             for array, name in zip(arrays, names, strict=True)
         ]
 
@@ -228,20 +236,29 @@ def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     forked = len(step.outputs) > 1
     joined = len(inputs) > 1
     x = "z, logits" if step.operation == "cross_entropy" else "x, input"
+    scale = None
+    if forked:  # two pictures that add up to a third, in the same shades
+        scale = max(map(largest_of, (*step.grad_outputs, *step.grad_inputs)))
     outputs = [f"x, to the {way}" for way in two] if forked else ["y, output"]
+    if step.operation == "cross_entropy":
+        outputs = ["\N{SCRIPT SMALL L}, loss in nats"]
     incoming = [f"g, from the {way}" for way in two] if forked else ["g, incoming"]
     outgoing = [f"g, to the {way}" for way in two]
     return {
         "output": frames(step.outputs, outputs),
         "input": frames(inputs, ["F(x), branch", "S(x), shortcut"] if joined else [x]),
-        "incoming": frames(step.grad_outputs, incoming),
+        "incoming": frames(step.grad_outputs, incoming, scale),
         "outgoing": frames(
-            step.grad_inputs, outgoing if joined else [f"{gradient}{x[0]}, outgoing"]
+            step.grad_inputs,
+            outgoing if joined else [f"{gradient}{x[0]}, outgoing"],
+            scale,
         ),
     }
 
 
-def _frame(array: Any, name: str, gallery: _Gallery) -> dict[str, Any]:
+def _frame(
+    array: Any, name: str, gallery: _Gallery, largest: float | None
+) -> dict[str, Any]:
     array = np.asarray(array)
     if array.ndim < 2:
         return {"name": name, "value": f"{float(array):.4g}"}
@@ -249,7 +266,7 @@ def _frame(array: Any, name: str, gallery: _Gallery) -> dict[str, Any]:
         "name": name,
         "shape": _shape(array),
         "norm": f"{norm(array):.3e}",
-        "picture": gallery.place(array),
+        "picture": gallery.place(array, largest),
     }
 
 

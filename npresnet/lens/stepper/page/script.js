@@ -57,6 +57,15 @@
     list.append(value);
   };
 
+  // Diagrams are wider than a small window.
+  const bringIntoView = () => {
+    for (const mark of document.querySelectorAll(".diagram:not([hidden]) .node.here, .cursor")) {
+      const box = mark.closest(".scroll").getBoundingClientRect();
+      const from = mark.getBoundingClientRect();
+      mark.closest(".scroll").scrollLeft += from.left + from.width / 2 - box.left - box.width / 2;
+    }
+  };
+
   const show = (place) => {
     here = Math.max(0, Math.min(steps.length - 1, place));
     const step = steps[here];
@@ -84,6 +93,7 @@
     for (const box of document.querySelectorAll(".diagram")) {
       box.hidden = box.firstElementChild.dataset.unit !== step.unit;
     }
+    bringIntoView();
 
     $("path").textContent = step.path;
     $("where").textContent = step.where;
@@ -159,6 +169,8 @@
     event.preventDefault(); // the slider would move as well
     action();
   });
+
+  addEventListener("resize", bringIntoView);
 
   const wanted = places.get(Number(location.hash.slice(1)));
   show(wanted === undefined ? 0 : wanted);
