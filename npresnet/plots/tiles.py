@@ -73,19 +73,19 @@ def tiles(
     Tiles
         Signed numbers in the diverging colours, with white for 0; others in grey, with
         black for 0. The strongest hundredth of a percent of the numbers may be cut
-        off.
+        off; what is not finite looks like 0.
     """
     if array.ndim == 4 and array.shape[2] * array.shape[3] > 1:
         maps, note = _maps(array, pixels, side, most)
     else:
         rows = array.reshape(len(array), -1)[:32]
         maps, note = rows[None], f"{_some('image', len(rows), len(array))}, one a row"
-    values = maps.astype(np.float64)
+    values = np.nan_to_num(maps.astype(np.float64), posinf=0.0, neginf=0.0)
     signed = bool((values < 0).any())
     if largest is None:
         largest = float(np.quantile(np.abs(values), 0.9999)) or largest_of(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.clip(np.nan_to_num(values / largest if largest else values), -1, 1)
+    finite = largest if math.isfinite(largest) else largest_of(values)
+    share = np.clip(values / finite if finite else values, -1, 1)
     if signed:
         share = (share + 1) / 2
     shades = np.rint(share * (_LEVELS - 1)).astype(np.uint8)

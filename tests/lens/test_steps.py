@@ -420,3 +420,24 @@ def test_it_saves_data_and_a_picture(small, tmp_path):
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"steps\.xml.*\.html"):
         steps.save(tmp_path / "steps.xml")
+
+
+def test_a_network_that_has_blown_up_can_be_looked_at(rng, tmp_path):
+    model, x, y, _ = walk("resnet8-A", rng)
+    model.layer2[0].conv1.weight.data[0, 0, 0, 0] = np.nan
+    with np.errstate(all="ignore"):
+        steps = nr.lens.steps(model, x, y)
+        for ending in ("json", "csv", "png", "html"):
+            steps.save(tmp_path / f"steps.{ending}")
+    assert json.loads((tmp_path / "steps.json").read_text())["loss"] is None
+    page = (tmp_path / "steps.html").read_text()
+    assert 'width="nan' not in page
+    assert 'stroke-width="nan' not in page
+    assert "nan" in repr(steps)
+
+
+def test_an_empty_part_has_no_page(small):
+    *_, steps = small
+    assert len(steps[:0]) == 0
+    with pytest.raises(ValueError, match="no steps"):
+        steps[:0].html()

@@ -185,4 +185,6 @@ def _flatten(end: Operation, x: Array, later: Operation | BlockCall) -> Operatio
 
 
 def _same(one: Array, other: Array) -> bool:
-    return one is other or (one.shape == other.shape and np.array_equal(one, other))
+    return one is other or (
+        one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
+    )

@@ -328,7 +328,7 @@ class Recorder:
             if (
                 kept.dtype == gradient.dtype
                 and kept.shape == gradient.shape
-                and np.array_equal(kept, gradient)
+                and np.array_equal(kept, gradient, equal_nan=True)
             ):
                 return kept
         kept = _read_only(np.array(gradient))

@@ -186,7 +186,7 @@ class Step:
             **data,
             "block": self.block,
             "formula": self.formula,
-            "parameter_grad_norms": norms,
+            "parameter_grad_norms": plain(norms),
         }
 
     def check(self, *, seed: int = 0) -> StepCheck:

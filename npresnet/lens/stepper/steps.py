@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npresnet._files import replacing
 from npresnet.lens.passes import batch_note, check_batch, describe
-from npresnet.lens.result import Result
+from npresnet.lens.result import Result, plain
 from npresnet.lens.stepper.recording import Recorder
 from npresnet.lens.stepper.step import Step, StepRow
 from npresnet.lens.stepper.verdict import StepChecks
@@ -167,7 +167,7 @@ class Steps(Result, Sequence[Step]):
             "network": self.network,
             "images": self.images,
             "training": self.training,
-            "loss": self.loss,
+            "loss": plain(self.loss),
             "cache_bytes": self.cache_bytes,
             "recorded_bytes": self.nbytes,
             "rows": [step.to_dict() for step in self.steps],

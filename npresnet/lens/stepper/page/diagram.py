@@ -11,10 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-from npresnet.lens.passes import norm
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.lens import passes
 from npresnet.lens.stepper.page.units import Unit, label
 from npresnet.lens.stepper.step import Step
+
+Array = NDArray[np.floating[Any]]
 
 _WIDTH = 1000.0
 _MIDDLE, _UPPER, _LOWER = 100.0, 42.0, 158.0  # rows of a block
@@ -26,6 +32,12 @@ _SIGNS = {
     "fork": ("M-8 0H8M0 -8V8", "adds"),
 }
 _BARS = 46.0  # height of the overview's bars
+
+
+def norm(array: Array) -> float:
+    """Return the norm, or 0 where there is none that could be drawn."""
+    size = passes.norm(array)
+    return size if math.isfinite(size) else 0.0
 
 
 class _Drawing:

@@ -271,7 +271,9 @@ def _frame(
 
 
 def _equal(one: Array, other: Array) -> bool:
-    return one is other or (one.shape == other.shape and np.array_equal(one, other))
+    return one is other or (
+        one.shape == other.shape and np.array_equal(one, other, equal_nan=True)
+    )
 
 
 def _shape(array: Array) -> str:
