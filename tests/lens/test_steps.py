@@ -401,6 +401,9 @@ def test_it_prints_a_row_per_step(small):
     text = str(steps.find("layer3.0.conv2"))
     for part in ("Convolution", "on the branch of layer3.0", "3x64x3x2", r"\frac"):
         assert part in text
+    card = steps.find("layer3.0.conv2")._repr_html_()
+    assert "<math " in card
+    assert "Convolution" in card
     fork = str(steps["layer3.0"][-1])
     assert "branch" in fork
     assert "cosine" in fork

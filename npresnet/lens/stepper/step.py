@@ -216,6 +216,12 @@ class Step:
 
         return describe_step(self)
 
+    def _repr_html_(self) -> str:
+        """Show the step in a notebook, its formula as mathematics."""
+        from npresnet.lens.stepper.page import card
+
+        return card(self)
+
     def __repr__(self) -> str:
         return f"<step {self.number}: {self.path}, {self.operation}, {self.way}>"
 

@@ -15,7 +15,7 @@ import npresnet
 from npresnet.lens.passes import batch_note, norm
 from npresnet.lens.stepper.page.diagram import overview, unit_diagram
 from npresnet.lens.stepper.page.units import Unit, label, units
-from npresnet.lens.stepper.text import duration, memory, remark
+from npresnet.lens.stepper.text import describe_step, duration, memory, remark
 
 if TYPE_CHECKING:
     from npresnet.lens.stepper.step import Step
@@ -107,6 +107,12 @@ def render(steps: Steps) -> str:
         ],
         version=npresnet.__version__,
     )
+
+
+def card(step: Step) -> str:
+    """Return a single step for a notebook: in words, with its formula."""
+    words = html.escape(describe_step(step).replace(f"   {step.formula}\n", ""))
+    return f"<div>{_mathml(step.formula)}<pre>{words}</pre></div>"
 
 
 def _safe(text: str) -> Any:
@@ -238,7 +244,9 @@ def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     x = "z, logits" if step.operation == "cross_entropy" else "x, input"
     scale = None
     if forked:  # two pictures that add up to a third, in the same shades
-        scale = max(map(largest_of, (*step.grad_outputs, *step.grad_inputs)))
+        scale = max(
+            largest_of(grad[:1]) for grad in step.grad_outputs + step.grad_inputs
+        )
     outputs = [f"x, to the {way}" for way in two] if forked else ["y, output"]
     if step.operation == "cross_entropy":
         outputs = ["\N{SCRIPT SMALL L}, loss in nats"]
