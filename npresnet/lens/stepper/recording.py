@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.passes import has_shortcut
-from npresnet.lens.stepper.copying import frozen
+from npresnet.lens.stepper.copying import address, frozen
 from npresnet.lens.stepper.operation import (
     WAYS,
     BlockCall,
@@ -115,8 +115,8 @@ class Recorder:
                 elif isinstance(module, ResidualBlock):
                     self._watch_block(module)
             self._own = {  # the network's arrays: no cache, though caches hold them
-                *(_address(parameter.data) for parameter in model.parameters()),
-                *(_address(buffer) for _, buffer in model.named_buffers()),
+                *(address(parameter.data) for parameter in model.parameters()),
+                *(address(buffer) for _, buffer in model.named_buffers()),
             }
             with watching(self._note_call):
                 self.loss = float(criterion(model(x), y))
@@ -343,19 +343,14 @@ def _read_only(array: Array) -> Array:
     return view
 
 
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
 def _bytes_of(caches: Any, without: Container[int]) -> int:
     """Count the bytes of all arrays in caches, but for those at some addresses."""
     found: dict[int, int] = {}
 
     def visit(value: Any) -> None:
         if isinstance(value, np.ndarray):
-            if _address(value) not in without:
-                found[_address(value)] = value.nbytes
+            if address(value) not in without:
+                found[address(value)] = value.nbytes
         elif isinstance(value, list | tuple):
             for entry in value:
                 visit(entry)

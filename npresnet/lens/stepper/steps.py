@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from npresnet._files import replacing
 from npresnet.lens.passes import batch_note, check_batch, describe
 from npresnet.lens.result import Result, plain
+from npresnet.lens.stepper.copying import address
 from npresnet.lens.stepper.recording import Recorder
 from npresnet.lens.stepper.step import Step, StepRow
 from npresnet.lens.stepper.verdict import StepChecks
@@ -78,7 +79,7 @@ class Steps(Result, Sequence[Step]):
             if step.module is not None:
                 arrays += [parameter.data for parameter in step.module.parameters()]
             for array in arrays:
-                sizes[array.__array_interface__["data"][0]] = array.nbytes
+                sizes[address(array)] = array.nbytes
         return sum(sizes.values())
 
     def __len__(self) -> int:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import npresnet
+from npresnet import _pages
 from npresnet.lens.passes import batch_note, norm
+from npresnet.lens.stepper.copying import address
 from npresnet.lens.stepper.page.diagram import overview, unit_diagram
 from npresnet.lens.stepper.page.units import Unit, label, units
 from npresnet.lens.stepper.text import describe_step, duration, memory, remark
@@ -48,7 +50,7 @@ class Widget:
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{html.escape(self.page)}" sandbox="allow-scripts" '
-            'title="The backward pass, step by step" loading="lazy" '
+            'title="The backward pass, step by step" '
             f'style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'
         )
 
@@ -61,18 +63,8 @@ class Widget:
 
 def render(steps: Steps) -> str:
     """Return the page of some steps, as one HTML document that loads nothing."""
-    import jinja2
-
     if not len(steps):
         raise ValueError("there are no steps to show")
-    loader = jinja2.PackageLoader("npresnet.lens.stepper.page", "")
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     parts = units(steps.steps)
     gallery = _Gallery(len(steps))
     formulas = _Formulas()
@@ -90,7 +82,8 @@ def render(steps: Steps) -> str:
         for i, unit in enumerate(parts)
     ]
     note = batch_note(steps.images, steps.training)
-    return environment.get_template("template.html").render(
+    return _pages.render(
+        "npresnet.lens.stepper.page",
         title=f"{steps.network}: the backward pass, step by step",
         network=steps.network,
         facts=f"{note}; loss {steps.loss:.4f} nats; {len(steps)} steps",
@@ -98,9 +91,9 @@ def render(steps: Steps) -> str:
         data=_script(
             {"steps": data, "formulas": formulas.found, "pictures": gallery.pictures}
         ),
-        overview=_safe(overview(parts)),
-        diagrams=[_safe(diagram) for diagram in diagrams],
-        table=_safe(steps.table().html()),
+        overview=_pages.markup(overview(parts)),
+        diagrams=[_pages.markup(diagram) for diagram in diagrams],
+        table=_pages.markup(steps.table().html()),
         groups=[
             (unit.name, [(step.number, _name(step)) for step in unit.steps])
             for unit in parts
@@ -115,16 +108,10 @@ def card(step: Step) -> str:
     return f"<div>{_mathml(step.formula)}<pre>{words}</pre></div>"
 
 
-def _safe(text: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(text)
-
-
 def _script(data: Any) -> Any:
     """Write data for a script element: nothing in it may end the element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return _safe(text.replace("<", "\\u003c"))
+    return _pages.markup(text.replace("<", "\\u003c"))
 
 
 def _name(step: Step) -> str:
@@ -164,7 +151,7 @@ class _Gallery:
     def place(self, array: Array, largest: float | None) -> int:
         from npresnet.plots import tiles
 
-        key = (array.__array_interface__["data"][0], array.shape, largest)
+        key = (address(array), array.shape, largest)
         if key not in self._places:
             side = 48 if self._pixels > 4000 else 24
             drawn = tiles(array, pixels=self._pixels, side=side, largest=largest)
