@@ -63,7 +63,7 @@ def steps(
     try:
         result = lens.steps(one.model, one.x, one.y, within=within)
     except ValueError as error:
-        if within is None:
+        if not str(error).startswith("within:"):
             raise
         raise ValueError(f"--{error}") from None
     folder.save(result, *files)

@@ -101,10 +101,10 @@ class _Drawing:
             text = f'<text x="{x:.1f}" y="{y + 5:.1f}">{escape(text)}</text>'
         self.nodes.append(f"{opening}{shape}{text}</g>")
 
-    def svg(self, name: str, height: float, words: str) -> str:
+    def svg(self, height: float, words: str) -> str:
         return (
-            f'<svg class="unit" data-unit="{escape(name)}" viewBox="0 0 {_WIDTH:.0f} '
-            f'{height:.0f}" role="img" aria-label="{escape(words)}">'
+            f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" '
+            f'aria-label="{escape(words)}">'
             f"{''.join(self.lines)}{''.join(self.nodes)}</svg>"
         )
 
@@ -139,7 +139,7 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
             f'style="text-anchor: {anchor}">'
             f"{escape(text)}</text>"
         )
-    return drawing.svg(unit.name, height, words)
+    return drawing.svg(height, words)
 
 
 def _draw_row(
@@ -242,7 +242,7 @@ def overview(units: Sequence[Unit]) -> str:
         title = f"<title>{escape(unit.name)}</title>"
         parts.append(
             f'<g class="stretch{" odd" if index % 2 else ""}" '
-            f'data-unit="{escape(unit.name)}" data-first="{unit.steps[0].number}">'
+            f'data-first="{unit.steps[0].number}">'
             f'{title}<rect x="{left:.2f}" y="0" width="{width:.2f}" height="74"/>'
         )
         text = _fitting(unit.name, width)

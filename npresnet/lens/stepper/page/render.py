@@ -16,7 +16,7 @@ from npresnet import _pages
 from npresnet.lens.passes import batch_note, norm
 from npresnet.lens.stepper.copying import address
 from npresnet.lens.stepper.page.diagram import overview, unit_diagram
-from npresnet.lens.stepper.page.units import Unit, label, units
+from npresnet.lens.stepper.page.units import label, units
 from npresnet.lens.stepper.text import describe_step, duration, memory, remark
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def render(steps: Steps) -> str:
     gallery = _Gallery(len(steps))
     formulas = _Formulas()
     data = [
-        _step_data(step, unit, gallery, formulas)
-        for unit in parts
+        _step_data(step, number, gallery, formulas)
+        for number, unit in enumerate(parts)
         for step in unit.steps
     ]
     diagrams = [
@@ -170,7 +170,7 @@ class _Gallery:
 
 
 def _step_data(
-    step: Step, unit: Unit, gallery: _Gallery, formulas: _Formulas
+    step: Step, unit: int, gallery: _Gallery, formulas: _Formulas
 ) -> dict[str, Any]:
     details = step.details
     where = "on the trunk"
@@ -179,7 +179,7 @@ def _step_data(
     return {
         "number": step.number,
         "path": step.path,
-        "unit": unit.name,
+        "unit": unit,
         "way": step.way,
         "where": where,
         "title": details.title,

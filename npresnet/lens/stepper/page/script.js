@@ -90,9 +90,9 @@
     cursor.setAttribute("x", here * room);
     cursor.setAttribute("width", room);
     if (bar) bar.classList.remove("later");
-    for (const box of document.querySelectorAll(".diagram")) {
-      box.hidden = box.firstElementChild.dataset.unit !== step.unit;
-    }
+    document.querySelectorAll(".diagram").forEach((box, number) => {
+      box.hidden = number !== step.unit;
+    });
     bringIntoView();
 
     $("path").textContent = step.path;

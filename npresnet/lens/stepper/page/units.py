@@ -15,6 +15,8 @@ _SIGNS = {
     "zero_pad_shortcut": "zero pad",
 }
 
+_HEAD = ("cross_entropy", "linear", "flatten", "adaptive_avg_pool2d", "avg_pool2d")
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -45,8 +47,9 @@ def units(steps: Sequence[Step]) -> list[Unit]:
     """Part a backward pass into units, from the loss to the images."""
     found: list[Unit] = []
     for block, group in groupby(steps, key=lambda step: step.block):
-        name = block or ("stem" if found else "head")
-        found.append(Unit(name, tuple(group)))
+        inside = tuple(group)
+        outside = "head" if inside[0].operation in _HEAD else "stem"
+        found.append(Unit(block or outside, inside))
     return found
 
 
