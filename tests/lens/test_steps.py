@@ -444,3 +444,10 @@ def test_an_empty_part_has_no_page(small):
     assert len(steps[:0]) == 0
     with pytest.raises(ValueError, match="no steps"):
         steps[:0].html()
+
+
+def test_the_page_of_a_resnet20_is_small_whatever_the_images(rng, tmp_path):
+    model = make("resnet20", np.float32)
+    x = rng.standard_normal((2, 3, 32, 32), dtype=np.float32)  # noise packs worst
+    nr.lens.steps(model, x, np.array([1, 2])).save(tmp_path / "steps.html")
+    assert 1e6 < (tmp_path / "steps.html").stat().st_size < 5e6
