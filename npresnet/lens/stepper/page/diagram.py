@@ -132,7 +132,7 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
         height, row = 200.0, _MIDDLE
     else:
         height, row = 84.0, 48.0
-        _draw_row(drawing, unit.steps, row, 70.0, _WIDTH - 70.0, edges=True)
+        _draw_row(drawing, unit.steps, row)
     for text, x, anchor in ((before, 0.0, "start"), (behind, _WIDTH, "end")):
         drawing.nodes.append(
             f'<text class="edge" x="{x}" y="{row - 28:.0f}" '
@@ -142,32 +142,19 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
     return drawing.svg(height, words)
 
 
-def _draw_row(
-    drawing: _Drawing,
-    steps: Sequence[Step],
-    y: float,
-    left: float,
-    right: float,
-    *,
-    edges: bool = False,
-) -> None:
-    """Draw operations one after another, evenly between two places."""
-    room = (right - left) / max(1, len(steps))
-    places = [left + room * (i + 0.5) for i in range(len(steps))]
-    if not edges:
-        left, right = (places[0], places[-1]) if places else (left, right)
-    x = 0.0 if edges else left
-    for step, place in zip(steps, places, strict=True):
-        if place > x:
+def _draw_row(drawing: _Drawing, steps: Sequence[Step], y: float) -> None:
+    """Draw operations one after another, evenly from edge to edge."""
+    room = (_WIDTH - 140.0) / len(steps)
+    x = 0.0
+    for number, step in enumerate(steps):
+        place = 70.0 + room * (number + 0.5)
+        if step.operation != "cross_entropy":  # nothing comes before the loss
             size = norm(step.grad_outputs[0])
-            if step.operation != "cross_entropy":
-                drawing.line((x, y), (place, y), size, step.way, step.number - 1)
+            drawing.line((x, y), (place, y), size, step.way, step.number - 1)
         drawing.node(step, place, y, room)
         x = place
-    if edges and steps:
-        last = steps[-1]
-        size = norm(last.grad_inputs[0])
-        drawing.line((x, y), (_WIDTH, y), size, last.way, last.number)
+    size = norm(steps[-1].grad_inputs[0])
+    drawing.line((x, y), (_WIDTH, y), size, steps[-1].way, steps[-1].number)
 
 
 def _draw_block(drawing: _Drawing, unit: Unit) -> None:

@@ -59,5 +59,7 @@ def label(step: Step) -> str:
         return _SIGNS[step.operation]
     inside = step.path.removeprefix(f"{step.block}.") if step.block else step.path
     if inside.startswith("downsample."):
-        return {"conv2d": "1x1 conv", "batch_norm": "bn"}.get(step.operation, inside)
+        if step.operation == "conv2d":
+            return "{}x{} conv".format(*step.parameter_grads["weight"].shape[2:])
+        return "bn" if step.operation == "batch_norm" else inside
     return inside
