@@ -97,6 +97,7 @@ HEAVY = {
     "safetensors",
     "rich",
     "jinja2",
+    "latex2mathml",
 }
 
 

@@ -35,6 +35,7 @@ from npresnet.lens.result import Result
 from npresnet.lens.saliency import Saliency, saliency
 from npresnet.lens.shattered import Shattered, ShatteredRow, shattered
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
+from npresnet.lens.stepper import Step, StepCheck, Steps, steps
 from npresnet.lens.untouched import untouched
 
 __all__ = [
@@ -72,6 +73,9 @@ __all__ = [
     "Spectrum",
     "SpectrumHistory",
     "SpectrumRow",
+    "Step",
+    "StepCheck",
+    "Steps",
     "activations",
     "bugs",
     "cost",
@@ -86,5 +90,6 @@ __all__ = [
     "saliency",
     "shattered",
     "spectrum",
+    "steps",
     "untouched",
 ]

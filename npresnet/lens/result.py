@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class Result:
     `table`. A subclass that can be drawn overrides `plot`, and one that has more to
     say than its rows overrides `summary`.
     """
+
+    ENDINGS: ClassVar[tuple[str, ...]] = (".json", ".csv", *PICTURES)  # for `save`
 
     rows: Sequence[Any]
 
@@ -112,10 +114,10 @@ class Result:
         """
         target = Path(path)
         suffix = target.suffix.lower()
-        if suffix not in (".json", ".csv", *PICTURES):
+        if suffix not in self.ENDINGS:
             raise ValueError(
-                f"{target}: expected a name that ends in .json, .csv, "
-                f"{', '.join(PICTURES)}, got {target.suffix!r}"
+                f"{target}: expected a name that ends in {', '.join(self.ENDINGS)}, "
+                f"got {target.suffix!r}"
             )
         if not target.parent.is_dir():
             raise FileNotFoundError(f"{target.parent}: there is no such folder")

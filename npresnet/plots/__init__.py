@@ -12,7 +12,9 @@ from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
 from npresnet.plots.responses import responses
 from npresnet.plots.river import Course, river
+from npresnet.plots.steps import gradient_steps
 from npresnet.plots.svg import inline_svg
+from npresnet.plots.thumbnails import Thumbnails, largest_of, thumbnails
 from npresnet.plots.tiles import tiles
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Panel",
     "Patient",
     "Slice",
+    "Thumbnails",
     "Trace",
     "Training",
     "activations",
@@ -27,8 +30,10 @@ __all__ = [
     "costs",
     "curve_panels",
     "degradation",
+    "gradient_steps",
     "inline_svg",
     "landscapes",
+    "largest_of",
     "learning_curves",
     "lesions",
     "looks",
@@ -36,5 +41,6 @@ __all__ = [
     "path_lengths",
     "responses",
     "river",
+    "thumbnails",
     "tiles",
 ]

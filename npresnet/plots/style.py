@@ -99,6 +99,7 @@ _OTHERS = (
 # Colour maps whose lightness rises evenly, or from both ends to the middle.
 SEQUENTIAL = "cividis"
 DIVERGING = "PuOr"
+GREYS = "gray"
 
 
 @contextmanager

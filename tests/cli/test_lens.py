@@ -1,9 +1,12 @@
 """`npresnet lens`: instruments on networks that are named, or given as files."""
 
 import csv
+import importlib
 import json
+import re
 from dataclasses import replace
 
+import click
 import pytest
 
 import npresnet as nr
@@ -152,7 +155,7 @@ def test_cost_knows_what_weights_were_made_for(run):
 
 def test_what_is_wrong_is_named(run, tmp_path):
     (tmp_path / "empty").mkdir()
-    for command in ("ledger", "spectrum", "cost"):
+    for command in ("ledger", "spectrum", "steps", "cost"):
         assert_one_error_line(invoke("lens", command, "resnet9"), "resnet9", "models")
         assert_one_error_line(
             invoke("lens", command, tmp_path / "empty"), "run folder", "missing"
@@ -180,7 +183,7 @@ def test_what_is_wrong_is_named(run, tmp_path):
 def test_lens_alone_explains_itself():
     text = invoke("lens").stdout
     assert text == invoke("lens", "--help").stdout
-    for command in ("ledger", "spectrum", "cost"):
+    for command in ("ledger", "spectrum", "steps", "cost"):
         assert f"\n  {command} " in text
         assert len(invoke("lens", command, "--help").stdout) > 500
 
@@ -197,3 +200,72 @@ def test_a_bar_is_for_terminals_and_for_long_work(monkeypatch, capsys):
         for done in range(3):
             progress(done + 1, 3)
     assert capsys.readouterr().err.strip() == ""  # this was over at once
+
+
+# ------------------------------------------------------------------------- steps
+
+
+def test_steps_are_all_printed_where_there_is_no_terminal(run, tmp_path):
+    result = invoke("lens", "steps", run, "--images", 4, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    model = nr.models.resnet8(shortcut="B")
+    model.load_state_dict(nr.weights.load(run / "weights.safetensors"))
+    steps = nr.lens.steps(model, *digits_batch(4))
+    for step in steps:
+        assert f"{step.number}  {step.path}  {step.details.title}" in result.stdout
+        assert step.formula in result.stdout
+    assert f"{len(steps)} steps" in result.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"steps-small.{ending}" for ending in ("csv", "html", "json", "png")
+    ]
+    page = (tmp_path / "steps-small.html").read_text()
+    assert "layer3.0.downsample.1" in page
+    assert page.endswith("</html>")
+    again = invoke("lens", "steps", run, "--images", 4, "--out", tmp_path)
+    assert_one_error_line(again, "steps-small.json", "already")
+
+
+def test_steps_as_json_may_be_a_part():
+    args = ("lens", "steps", "resnet8", "--images", 4, "--within", "layer2")
+    answer = last_json(invoke(*args, "--json"))
+    assert answer["model"] == "resnet8"
+    assert [row["operation"] for row in answer["rows"]][::8] == ["relu", "fork"]
+    wrong = invoke("lens", "steps", "resnet8", "--images", 4, "--within", "layer9")
+    assert_one_error_line(wrong, "--within", "layer9")
+    assert_one_error_line(invoke("lens", "steps", "resnet9"), "resnet9", "models")
+    assert_one_error_line(invoke("lens", "steps"), "WEIGHTS_OR_MODEL")
+
+
+def test_on_a_terminal_keys_walk_through_the_steps(monkeypatch, capsys):
+    command = importlib.import_module("npresnet.cli.lens.steps")
+
+    steps = nr.lens.steps(nr.models.resnet8(), *digits_batch(4))
+    keys = iter(["\x1b[C", "n", "b", "c", "x", "j", "j", "j", "n", "\x1b[D", "q"])
+    answers = iter(["layer2.0", "999", "layer9"])
+    monkeypatch.setattr(click, "getchar", lambda: next(keys))
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: next(answers))
+    command.walk(steps)
+    out = capsys.readouterr().out
+    shown = [
+        int(line.split()[0])
+        for line in out.splitlines()
+        if re.match(r"\d+  [a-z]", line)
+    ]
+    assert shown == [1, 2, 3, 2, 14, 15, 14]
+    assert "step 2, fc, linear: passed" in out
+    assert "there are steps 1 to 34" in out
+    assert "no step is inside a module called 'layer9'" in out
+    assert out.count("n or → next") == 12  # at every prompt, and for the key x
+    assert next(keys, None) is None
+
+
+def test_the_walk_ends_where_the_steps_do(monkeypatch, capsys):
+    command = importlib.import_module("npresnet.cli.lens.steps")
+
+    steps = nr.lens.steps(nr.models.resnet8(), *digits_batch(4))[:1]
+    keys = iter(["b", "n", "\x03"])
+    monkeypatch.setattr(click, "getchar", lambda: next(keys))
+    command.walk(steps)
+    out = capsys.readouterr().out
+    assert "this is the first step" in out
+    assert "this is the last step" in out

@@ -2,39 +2,21 @@
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import ImageColor
 
 import npresnet as nr
 from npresnet.data.cifar10 import CLASSES
 from npresnet.plots import style
 from npresnet.training import fit
+from tests.browser import Browser, needs_browser
 from tests.training.small import new_model, small_data
 from tests.training.tiny import TINY
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium here (apt-get install chromium)"
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
+pytestmark = needs_browser
 PAPER = {"light": (255, 255, 255), "dark": ImageColor.getrgb("#14171a")}
 
 
@@ -50,29 +32,15 @@ def run(tmp_path_factory):
 @pytest.fixture
 def browse(tmp_path):
     """Open a page in a browser that knows nothing yet; return what it prints."""
-
-    def open_page(path, *flags):
-        profile = tmp_path / f"profile-{len(list(tmp_path.iterdir()))}"
-        command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", *flags]
-        result = subprocess.run(
-            [*command, path.as_uri()], capture_output=True, timeout=120, check=True
-        )
-        return result.stdout.decode()
-
-    return open_page
+    browser = Browser(tmp_path)
+    return lambda path, *flags: browser.open(path.as_uri(), *flags)
 
 
 @pytest.fixture
-def photograph(browse, tmp_path):
+def photograph(tmp_path):
     """Return a page as (H, W, 3) bytes."""
-
-    def take(path, width, height, *flags):
-        picture = tmp_path / "page.png"
-        size = f"--window-size={width},{height}"
-        browse(path, size, f"--screenshot={picture}", *flags)
-        return np.asarray(Image.open(picture).convert("RGB"))
-
-    return take
+    browser = Browser(tmp_path)
+    return lambda path, *how: browser.photograph(path.as_uri(), *how)
 
 
 def share_of(pixels, color):

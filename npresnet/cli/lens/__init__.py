@@ -21,6 +21,7 @@ from npresnet.cli.lens.responses import responses
 from npresnet.cli.lens.saliency import saliency
 from npresnet.cli.lens.shattered import shattered
 from npresnet.cli.lens.spectrum import spectrum
+from npresnet.cli.lens.steps import steps
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -37,6 +38,7 @@ def lens(ctx: click.Context) -> None:
       npresnet lens spectrum runs/NAME
       npresnet lens lesion runs/RESIDUAL runs/PLAIN
       npresnet lens landscape runs/NAME --out looks
+      npresnet lens steps resnet20
       npresnet lens cost resnet50
       npresnet lens grad-cam runs/NAME --out looks
     """
@@ -47,6 +49,7 @@ def lens(ctx: click.Context) -> None:
 for _command in (
     ledger,
     spectrum,
+    steps,
     lesion,
     responses,
     degradation,

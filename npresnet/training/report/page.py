@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from npresnet import _pages
 from npresnet.training import recipes
 from npresnet.training.evaluation import Evaluation
 from npresnet.training.metrics import Row, measured, read_metrics, total
@@ -77,18 +78,9 @@ def _render(
     test: Dataset,
     result: Evaluation,
 ) -> str:
-    import jinja2
-
-    loader = jinja2.PackageLoader("npresnet.training.report", "")
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     recipe = _recipe(config)
-    return environment.get_template("template.html").render(
+    return _pages.render(
+        "npresnet.training.report",
         model=config["model"]["name"],
         dataset=config["dataset"]["name"],
         subtitle=_subtitle(config, recipe),
@@ -152,13 +144,11 @@ def _tiles(
 
 
 def _curves(history: Sequence[Row]) -> list[str]:
-    from markupsafe import Markup
-
     from npresnet.plots import curve_panels, inline_svg
 
     # What is drawn is numbers and our own words.
     return [
-        Markup(inline_svg(figure, name, _CURVES[name]))
+        _pages.markup(inline_svg(figure, name, _CURVES[name]))
         for name, figure in curve_panels(history).items()
     ]
 

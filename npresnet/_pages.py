@@ -1,0 +1,35 @@
+"""Pages of HTML from templates that lie inside the package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def render(package: str, **values: Any) -> str:
+    """Fill the ``template.html`` of a package, which may include other files there.
+
+    Parameters
+    ----------
+    package : str
+        Full name of the package that holds the template.
+    **values
+        What the template calls for; a name that is missing is an error. Text is
+        escaped, unless it is `markup`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(package, ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html").render(**values)
+
+
+def markup(text: str) -> str:
+    """Mark text as HTML of our own making, to be put into a page as it is."""
+    from markupsafe import Markup
+
+    return Markup(text)

@@ -1,0 +1,324 @@
+"""The backward pass as a sequence of steps."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet._files import replacing
+from npresnet.lens.passes import batch_note, check_batch, describe
+from npresnet.lens.result import Result, plain
+from npresnet.lens.stepper.copying import address
+from npresnet.lens.stepper.recording import Recorder
+from npresnet.lens.stepper.step import Step, StepRow
+from npresnet.lens.stepper.verdict import StepChecks
+from npresnet.nn import Module
+
+if TYPE_CHECKING:
+    from npresnet.lens.stepper.page import Widget
+    from npresnet.plots.style import Figure
+
+Array = NDArray[np.floating[Any]]
+Arrays = tuple[Array, ...]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Steps(Result, Sequence[Step]):
+    """A backward pass, recorded: steps from the loss to the images.
+
+    A sequence: ``len(steps)``, ``steps[0]``, ``steps[3:7]``, ``for step in steps``, and
+    ``reversed(steps)`` for the way of the forward pass. ``steps["layer2.0"]`` are the
+    steps inside that module, ``steps.find("layer2.0")`` is the first of them.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        From the loss to the images.
+    network : str
+        What was looked at, as in ``"Residual net, 20 layers"``.
+    images : int
+        N, the size of the batch.
+    training : bool
+        Whether batch norm used the batch's statistics.
+    loss : float
+        Mean cross entropy, in nats.
+    cache_bytes : int
+        What the forward pass kept, layer by layer; arrays that two operations share
+        count once, parameters do not.
+    """
+
+    ENDINGS: ClassVar = (*Result.ENDINGS, ".html")
+
+    steps: tuple[Step, ...]
+    network: str
+    images: int
+    training: bool
+    loss: float
+    cache_bytes: int
+
+    @property
+    def rows(self) -> tuple[StepRow, ...]:  # type: ignore[override]
+        """The steps in figures."""
+        return tuple(step.row() for step in self.steps)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that is recorded here; what steps share counts once."""
+        sizes: dict[int, int] = {}
+        for step in self.steps:
+            groups = (step.inputs, step.outputs, step.grad_outputs, step.grad_inputs)
+            arrays = [array for group in groups for array in group]
+            arrays += step.parameter_grads.values()
+            if step.module is not None:
+                arrays += [parameter.data for parameter in step.module.parameters()]
+            for array in arrays:
+                sizes[address(array)] = array.nbytes
+        return sum(sizes.values())
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+
+    @overload
+    def __getitem__(self, index: slice | str) -> Steps: ...
+
+    def __getitem__(self, index: int | slice | str) -> Step | Steps:
+        if isinstance(index, str):
+            return self._with(self.steps[i] for i in self._positions(index))
+        if isinstance(index, slice):
+            return self._with(self.steps[index])
+        return self.steps[index]
+
+    def find(self, path: str) -> Step:
+        """Return the first step, seen from the loss, inside a module.
+
+        Parameters
+        ----------
+        path : str
+            As in ``layer2.0`` or ``layer2.0.conv1``; also ``loss`` and ``flatten``.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        return self.steps[self._positions(path)[0]]
+
+    def check(self, *, seed: int = 0) -> StepChecks:
+        """Check every step; see `Step.check`.
+
+        Returns
+        -------
+        StepChecks
+            A row per step; it counts as true if all have passed.
+        """
+        return StepChecks(tuple(step.check(seed=seed) for step in self.steps))
+
+    def _positions(self, path: str) -> list[int]:
+        inside = [
+            i
+            for i, step in enumerate(self.steps)
+            if path in (step.path, "") or step.path.startswith(f"{path}.")
+        ]
+        if not inside:
+            known = {
+                ".".join(parts[: i + 1])
+                for parts in (step.path.split(".") for step in self.steps)
+                for i in range(len(parts))
+            }
+            near = difflib.get_close_matches(path, sorted(known), n=3)
+            hint = f"; near it: {', '.join(near)}" if near else ""
+            raise KeyError(f"no step is inside a module called {path!r}{hint}")
+        return inside
+
+    def _with(self, steps: Any) -> Steps:
+        facts = (self.network, self.images, self.training, self.loss, self.cache_bytes)
+        return Steps(tuple(steps), *facts)
+
+    # ---------------------------------------------------------- printing, saving
+
+    def summary(self) -> str:
+        """Say what was recorded, and what it takes."""
+        ends = ""
+        if self.steps:
+            rows = self.rows
+            ends = (
+                f"\nnorms: |incoming| {rows[0].grad_output_norm:.3e} at the first of "
+                f"these steps, |outgoing| {rows[-1].grad_input_norm:.3e} at the last"
+            )
+        return (
+            f"{self.network}, {batch_note(self.images, self.training)}: loss "
+            f"{self.loss:.4f} nats{ends}\n"
+            f"{len(self)} steps; the forward pass kept {_mebibytes(self.cache_bytes)}; "
+            f"recorded here: {_mebibytes(self.nbytes)}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays as plain data."""
+        return {
+            "network": self.network,
+            "images": self.images,
+            "training": self.training,
+            "loss": plain(self.loss),
+            "cache_bytes": self.cache_bytes,
+            "recorded_bytes": self.nbytes,
+            "rows": [step.to_dict() for step in self.steps],
+        }
+
+    def plot(self) -> Figure:
+        """Draw the norm of the gradient over the steps."""
+        from npresnet.plots import gradient_steps
+
+        return gradient_steps(
+            [step.number for step in self.steps],
+            [step.way for step in self.steps],
+            [row.grad_input_norm for row in self.rows],
+            [step.block for step in self.steps],
+            f"The gradient, operation by operation: {self.network}",
+            f"Measured on {batch_note(self.images, self.training)}.",
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the steps to a file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Its ending decides: ``.html`` for the page with slider and pictures, which
+            needs neither a kernel nor a network; otherwise as for every `Result`.
+        """
+        target = Path(path)
+        if target.suffix.lower() != ".html":
+            super().save(target)
+            return
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"{target.parent}: there is no such folder")
+        text = self.html()
+        with replacing(target) as new:
+            new.write_text(text, encoding="utf-8", newline="")
+
+    def html(self) -> str:
+        """Return the page with slider and pictures, as one HTML document."""
+        from npresnet.lens.stepper.page import render
+
+        return render(self)
+
+    def widget(self) -> Widget:
+        """Show the page in a notebook: slider, buttons, arrow keys.
+
+        It goes on working without a kernel, and in an exported notebook.
+        """
+        from npresnet.lens.stepper.page import Widget
+
+        return Widget(self.html())
+
+
+def steps(
+    model: Module,
+    x: Array,
+    y: NDArray[np.integer[Any]],
+    *,
+    within: str | None = None,
+) -> Steps:
+    """Record a backward pass, one operation at a time.
+
+    Parameters
+    ----------
+    model : Module
+        In the mode it is to be looked at in. It is left as it was.
+    x : ndarray of shape (N, C, H, W)
+        Normalised images, of the model's dtype.
+    y : ndarray of int of shape (N,)
+        Labels.
+    within : str, optional
+        Path of a module, such as ``layer2.0``: only the steps inside it are recorded.
+
+    Returns
+    -------
+    Steps
+        A sequence of `Step`, from the loss to the images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the batch does not suit the model, there is no module of that name, or
+        something in the model is no operation that could be told apart.
+
+    Notes
+    -----
+    Every layer is an operation. So are the addition that ends a residual block's two
+    ways, the fork at which they begin, and the change of shape before the classifier.
+    A module of your own is one operation, whatever is inside it.
+
+    Kept are every operation's input and output, the gradients between operations, and
+    those of the parameters; and a copy of the parameters, to check with. That is three
+    to four times what the forward pass keeps, and twice the parameters; `Steps.nbytes`
+    tells. `within` spares what lies outside.
+
+    Examples
+    --------
+    >>> import numpy as np, npresnet as nr
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((2, 3, 8, 8))
+    >>> model = nr.models.resnet8(dtype=np.float64)
+    >>> walk = steps(model, x, np.array([3, 5]))
+    >>> [step.operation for step in walk["layer3.0"]][:4]
+    ['relu', 'addition', 'batch_norm', 'conv2d']
+    >>> walk.find("layer3.0.conv1").check().passed
+    True
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, got {type(model).__name__}")
+    check_batch(model, x, y)
+    recorder = Recorder(model, within)
+    recorder.run(x, y)
+    found = recorder.operations
+    if not found:
+        raise ValueError(f"within: the model has no operation inside {within!r}")
+    taken = tuple(
+        Step(
+            number + 1,
+            one.path,
+            one.name,
+            one.way,
+            one.block,
+            one.inputs,
+            one.outputs,
+            # None is left of none of them: the recorder has seen to it.
+            cast(Arrays, tuple(one.received)),
+            cast(Arrays, tuple(one.handed)),
+            cast(
+                Arrays,
+                tuple(
+                    given if handed is None else handed
+                    for given, handed in zip(one.received, one.expected, strict=False)
+                ),
+            ),
+            one.parameter_grads,
+            one.seconds,
+            one.cache_bytes,
+            one.module,
+        )
+        for number, one in found
+    )
+    return Steps(
+        taken,
+        describe(model),
+        len(x),
+        model.training,
+        recorder.loss,
+        recorder.cache_bytes,
+    )
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.2f} MiB"
