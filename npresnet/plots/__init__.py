@@ -4,7 +4,9 @@ from npresnet.plots.costs import costs
 from npresnet.plots.curves import curve_panels, learning_curves
 from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
+from npresnet.plots.planes import planes
 from npresnet.plots.river import Course, river
+from npresnet.plots.sliding_window import sliding_window
 from npresnet.plots.svg import inline_svg
 
 __all__ = [
@@ -16,5 +18,7 @@ __all__ = [
     "learning_curves",
     "over_time",
     "path_lengths",
+    "planes",
     "river",
+    "sliding_window",
 ]
