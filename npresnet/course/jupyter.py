@@ -1,0 +1,115 @@
+"""Starting JupyterLab on a notebook, and knowing its address."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote
+
+_SECONDS_TO_START = 60.0
+
+
+class JupyterLab:
+    """A JupyterLab of this Python's own, as a child process.
+
+    Parameters
+    ----------
+    notebook : Path
+        What it opens; its folder is what it shows.
+    browser : bool
+        Whether it opens the page in the user's browser.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If JupyterLab is not installed.
+    ChildProcessError
+        If it ends before it answers, or does not answer within a minute.
+
+    Attributes
+    ----------
+    address : str
+        Of the page, with the token that lets one in.
+    """
+
+    def __init__(self, notebook: Path, *, browser: bool) -> None:
+        if not installed():
+            raise ModuleNotFoundError("JupyterLab is not installed", name="jupyterlab")
+        notebook = notebook.resolve()
+        command = [
+            *(sys.executable, "-m", "jupyterlab", str(notebook)),
+            f"--ServerApp.root_dir={notebook.parent}",
+            "--ServerApp.answer_yes=True",  # Ctrl-C ends it without a question
+            "--ServerApp.log_level=ERROR",
+            *(() if browser else ("--no-browser",)),
+        ]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            server = self._wait_for_server()
+        except BaseException:
+            self.stop()
+            raise
+        page = f"{server['url']}lab/tree/{quote(notebook.name)}"
+        self.address = f"{page}?token={server['token']}" if server["token"] else page
+
+    def _wait_for_server(self) -> dict[str, str]:
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        # The server writes where it listens, and with which token.
+        note = Path(jupyter_runtime_dir(), f"jpserver-{self._process.pid}.json")
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                status = self._process.returncode
+                raise ChildProcessError(
+                    f"JupyterLab ended at once, with status {status}"
+                )
+            try:
+                found: dict[str, str] = json.loads(note.read_text(encoding="utf-8"))
+                return found
+            except (OSError, ValueError):  # not there, or not yet whole
+                time.sleep(0.1)
+        raise ChildProcessError(
+            f"JupyterLab did not answer in {_SECONDS_TO_START:.0f} s"
+        )
+
+    def wait(self) -> int:
+        """Wait until it ends, and hand on Ctrl-C and the terminate signal to it."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            self._process.terminate()
+
+        before = {s: signal.signal(s, end) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def installed() -> bool:
+    """Tell whether this Python has JupyterLab."""
+    return importlib.util.find_spec("jupyterlab") is not None
+
+
+def install_command() -> str:
+    """Return what to type where it is missing."""
+    python = os.path.basename(sys.executable) or "python"
+    return f"{python} -m pip install jupyterlab ipywidgets"
