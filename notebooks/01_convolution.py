@@ -37,7 +37,7 @@ image = np.array([[float(c == "#") for c in row] for row in drawing.split()])
 kernel = np.array([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]])
 print("image", image.shape, " kernel", kernel.shape)
 nr.course.show(
-    nr.plots.sliding_window(image, kernel, place=(2, 0)),
+    nr.plots.sliding_window(image, kernel, place=(2, 1)),
     "The frame on the left is the window; what it sees, times the kernel, added up, is "
     "the framed number on the right. This kernel takes the right column minus the left "
     "one: positive (orange) where it gets brighter from left to right, negative "
@@ -48,13 +48,13 @@ nr.course.show(
 # The framed number, by hand: $KH \cdot KW = 9$ products, one sum.
 
 # %%
-seen = image[2:5, 0:3]
+seen = image[2:5, 1:4]
 print(seen)
 print("products:")
 print(seen * kernel)
 by_hand = (seen * kernel).sum()
 print("sum:", by_hand)
-assert by_hand == 3
+assert by_hand == -2
 
 # %% [markdown]
 # And the package? It works on batches of images with channels, `(N, C, H, W)`, so one
@@ -66,7 +66,7 @@ weight = kernel[None, None]
 out, cache = F.conv2d_forward(x, weight)
 print("x", x.shape, " weight", weight.shape, " out", out.shape)
 print(out[0, 0])
-assert out[0, 0, 2, 0] == by_hand
+assert out[0, 0, 2, 1] == by_hand
 
 # %% [markdown]
 # ## The definition
@@ -151,7 +151,7 @@ assert out.shape == (2, 4, 4, 3)
 # %%
 n, k = 1, 2
 added_up = sum(four_loops(x[n, c], weight[k, c]) for c in range(3))
-print("largest difference:", np.abs(added_up - out[n, k]).max())
+print(f"largest difference: {np.abs(added_up - out[n, k]).max():.1e}")
 assert np.allclose(added_up, out[n, k])
 
 shared = weight.copy()
@@ -244,9 +244,9 @@ print("the corner is left over, its neighbour is not")
 def size(H, KH, stride, padding):
     """Ask the package for the output's height."""
     column, taps = np.zeros((1, 1, H, 1)), np.zeros((1, 1, KH, 1))
-    return F.conv2d_forward(column, taps, stride=(stride, 1), padding=(padding, 0))[
-        0
-    ].shape[2]
+    steps = {"stride": (stride, 1), "padding": (padding, 0)}
+    out, _ = F.conv2d_forward(column, taps, **steps)
+    return out.shape[2]
 
 
 assert size(32, 3, 1, 1) == 32  # every 3x3 of a ResNet

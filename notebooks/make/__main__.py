@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
 
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from notebooks.make.contents import README, with_contents
@@ -21,7 +23,9 @@ from notebooks.make.pair import (
     texts,
     write_notebook,
 )
-from notebooks.make.run import run
+from notebooks.make.run import NotRepeatable, run
+
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # of tracebacks
 
 
 def main() -> int:
@@ -70,7 +74,10 @@ def _build(path: Path, *, again: bool, may_run: bool) -> None:
         print(f"{path.stem}: text only")
     elif may_run:
         begin = time.perf_counter()
-        text = run(text)
+        try:
+            text = run(text)
+        except (CellExecutionError, NotRepeatable) as error:
+            sys.exit(f"{path.stem}: {_COLOURS.sub('', str(error))}")
         seconds = time.perf_counter() - begin
         print(f"{path.stem}: {claims(text)} claims hold, {seconds:.0f} s")
     else:

@@ -33,11 +33,11 @@ class Code:
 
     def __init__(self, text: str, note: str = "") -> None:
         self.text = text
-        self.note = note
+        self.note = note  # in Markdown
 
     def __repr__(self) -> str:
         comment = textwrap.fill(
-            self.note, 88, initial_indent="# ", subsequent_indent="# "
+            self.note.replace("`", ""), 88, initial_indent="# ", subsequent_indent="# "
         )
         return f"{comment}\n{self.text}" if self.note else self.text
 
@@ -77,8 +77,9 @@ def source(thing: Any, *, docstring: bool = False) -> Code:
     text = textwrap.dedent(inspect.getsource(thing)).rstrip()
     path = Path(inspect.getsourcefile(thing) or "")
     home = Path(npresnet.__file__).parents[1]
-    name = path.relative_to(home).as_posix() if path.is_relative_to(home) else ""
-    return Code(text if docstring else _without_docstring(text), name)
+    inside = path.is_relative_to(home)
+    note = f"`{path.relative_to(home).as_posix()}`" if inside else ""
+    return Code(text if docstring else _without_docstring(text), note)
 
 
 def show(figure: Figure, caption: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_NUMBERS = 16  # cells across, above which their numbers would not be legible
-_INCHES, _LEAST_INCHES = 2.3, 1.0
+_LEAST_INCHES = 0.5
 
 
 def planes(
@@ -27,6 +27,7 @@ def planes(
     same_scale: bool = False,
     numbers: bool | None = None,
     columns: int | None = None,
+    size: float = 2.3,
     path: str | Path | None = None,
 ) -> Figure:
     """Draw planes side by side, each with its title.
@@ -46,6 +47,8 @@ def planes(
         Whether to write the numbers into the cells; by default where they fit.
     columns : int, optional
         Planes in a row; by default all.
+    size : float
+        Of a plane's longer side, in inches.
     path : path, optional
         Where to write the picture; the suffix decides the format.
 
@@ -74,12 +77,12 @@ def planes(
     across = columns or len(arrays)
     down = -(-len(arrays) // across)
     everything = np.concatenate([np.ravel(array) for array in arrays])
-    height = max(_LEAST_INCHES, *(_INCHES * a.shape[0] / max(a.shape) for a in arrays))
+    height = max(_LEAST_INCHES, *(size * a.shape[0] / max(a.shape) for a in arrays))
     with style.house_style():
         figure, axes = style.new_figure(
             across,
             rows=down,
-            width=_INCHES * across * 1.12,
+            width=size * across * 1.12,
             height=(height + 0.5) * down,
         )
         for ax in axes[len(arrays) :]:
@@ -130,7 +133,7 @@ def write_numbers(
         ax.text(
             column,
             row,
-            f"{value:.3g}",
+            _short(float(value)),
             ha="center",
             va="center",
             size=size,
@@ -175,6 +178,13 @@ _SIDES = {
     (0, -1): ((-0.5, -0.5), (-0.5, 0.5)),
     (0, 1): ((0.5, -0.5), (0.5, 0.5)),
 }
+
+
+def _short(value: float) -> str:
+    """Write a number so that it fits into a cell."""
+    if value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
 
 
 def _range_of(numbers: NDArray[Any]) -> tuple[float, float, str]:
