@@ -49,8 +49,20 @@ def run(notebook: NotebookNode) -> NotebookNode:
     for cell in code_cells(fresh):
         cell.execution_count = None
         cell.metadata.pop("execution", None)
-        cell.outputs = [_kept(output, cell.source) for output in cell.outputs]
+        kept = [_kept(output, cell.source) for output in cell.outputs]
+        cell.outputs = _joined(kept)
     return fresh
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Make one text of consecutive ones: how they are cut is chance."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        if joined and joined[-1].output_type == output.output_type == "stream":
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _kept(output: NotebookNode, source: str) -> NotebookNode:
