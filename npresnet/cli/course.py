@@ -22,7 +22,16 @@ from npresnet.cli.help import Command
     is_flag=True,
     help="Print the address instead of opening a browser.",
 )
-def course(folder: Path, no_browser: bool) -> None:
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="N",
+    help="Where JupyterLab listens.  [default: 8888, or the next that is free]",
+)
+@click.option(
+    "--allow-root", is_flag=True, help="Let the superuser run it, as in a container."
+)
+def course(folder: Path, no_browser: bool, port: int | None, allow_root: bool) -> None:
     """Copy the course's notebooks to DIR and open the first in JupyterLab.
 
     The notebooks lead from convolution to trained networks, one idea each, with
@@ -37,22 +46,23 @@ def course(folder: Path, no_browser: bool) -> None:
     from npresnet.course import handing_out, jupyter
 
     copies = handing_out.hand_out(folder)
-    _say(f"{folder}: new", copies.new)
-    _say(f"{folder}: brought up to date", copies.updated)
-    _say(f"{folder}: yours, left as they are", copies.kept)
+    _say(folder, copies.new, "new")
+    _say(folder, copies.updated, "brought up to date")
+    _say(folder, copies.kept, "changed by you, left as they are")
     if not jupyter.installed():
         raise click.ClickException(
             f"JupyterLab is not installed; install it with: {jupyter.install_command()}"
             f" (the notebooks are in {folder} already)"
         )
-    lab = jupyter.JupyterLab(copies.first, browser=not no_browser)
-    click.echo(f"JupyterLab is at {lab.address}")
-    click.echo("Ctrl-C ends it.")
-    status = lab.wait()
-    if status > 0:
-        raise click.ClickException(f"JupyterLab ended with status {status}")
+    with jupyter.JupyterLab(
+        copies.first, browser=not no_browser, port=port, allow_root=allow_root
+    ) as lab:
+        click.echo(f"JupyterLab is at {lab.address}")
+        click.echo("Ctrl-C ends it.")
+        if lab.wait() > 0:
+            raise click.ClickException(f"JupyterLab ended: {lab.last_words()}")
 
 
-def _say(what: str, names: Sequence[str]) -> None:
+def _say(folder: Path, names: Sequence[str], what: str) -> None:
     if names:
-        click.echo(f"{what}: {', '.join(names)}")
+        click.echo(f"{folder}: {what}: {', '.join(names)}")

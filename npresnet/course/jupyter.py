@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Self
 from urllib.parse import quote
 
 _SECONDS_TO_START = 60.0
 
 
 class JupyterLab:
-    """A JupyterLab of this Python's own, as a child process.
+    """A JupyterLab of this Python's own, as a child process; a context manager.
 
     Parameters
     ----------
@@ -25,6 +27,10 @@ class JupyterLab:
         What it opens; its folder is what it shows.
     browser : bool
         Whether it opens the page in the user's browser.
+    port : int, optional
+        Where it listens; by default 8888, or the next free one.
+    allow_root : bool
+        Whether it runs for the superuser, too, as in containers.
 
     Raises
     ------
@@ -39,7 +45,14 @@ class JupyterLab:
         Of the page, with the token that lets one in.
     """
 
-    def __init__(self, notebook: Path, *, browser: bool) -> None:
+    def __init__(
+        self,
+        notebook: Path,
+        *,
+        browser: bool,
+        port: int | None = None,
+        allow_root: bool = False,
+    ) -> None:
         if not installed():
             raise ModuleNotFoundError("JupyterLab is not installed", name="jupyterlab")
         notebook = notebook.resolve()
@@ -47,10 +60,19 @@ class JupyterLab:
             *(sys.executable, "-m", "jupyterlab", str(notebook)),
             f"--ServerApp.root_dir={notebook.parent}",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it without a question
-            "--ServerApp.log_level=ERROR",
-            *(() if browser else ("--no-browser",)),
+            "--Application.log_level=ERROR",
         ]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        if not browser:
+            command.append("--no-browser")
+        if port is not None:
+            command += [f"--port={port}", "--ServerApp.port_retries=0"]
+        if allow_root:
+            command.append("--allow-root")
+        # What it tells is kept for the case that it fails.
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command, stdout=self._log, stderr=subprocess.STDOUT
+        )
         try:
             server = self._wait_for_server()
         except BaseException:
@@ -67,9 +89,8 @@ class JupyterLab:
         deadline = time.monotonic() + _SECONDS_TO_START
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                status = self._process.returncode
                 raise ChildProcessError(
-                    f"JupyterLab ended at once, with status {status}"
+                    f"JupyterLab did not start: {self.last_words()}"
                 )
             try:
                 found: dict[str, str] = json.loads(note.read_text(encoding="utf-8"))
@@ -79,6 +100,12 @@ class JupyterLab:
         raise ChildProcessError(
             f"JupyterLab did not answer in {_SECONDS_TO_START:.0f} s"
         )
+
+    def last_words(self) -> str:
+        """Return the last line that it told."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"status {self._process.returncode}"
 
     def wait(self) -> int:
         """Wait until it ends, and hand on Ctrl-C and the terminate signal to it."""
@@ -95,13 +122,20 @@ class JupyterLab:
                 signal.signal(number, handler)
 
     def stop(self) -> None:
-        """End it."""
+        """End it, if it has not ended."""
         self._process.terminate()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
 
 def installed() -> bool:
