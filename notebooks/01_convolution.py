@@ -186,7 +186,8 @@ nr.course.sliders(
     "Stride 2, no padding: nine places, and the last row and column (hatched) are left "
     "over. In a running notebook there are sliders here. Try stride 2 with padding 1: "
     "what is left over now is border. Which settings leave nothing over?",
-    stride=[2, 1, 3, 4],
+    start={"stride": 2},
+    stride=[1, 2, 3, 4],
     padding=[0, 1, 2],
     step=range(36),
 )

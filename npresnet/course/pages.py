@@ -76,9 +76,9 @@ def source(thing: Any, *, docstring: bool = False) -> Code:
     thing = inspect.unwrap(thing)
     text = textwrap.dedent(inspect.getsource(thing)).rstrip()
     path = Path(inspect.getsourcefile(thing) or "")
-    home = Path(npresnet.__file__).parents[1]
-    inside = path.is_relative_to(home)
-    note = f"`{path.relative_to(home).as_posix()}`" if inside else ""
+    package = Path(npresnet.__file__).parent
+    inside = path.is_relative_to(package)
+    note = f"`{path.relative_to(package.parent).as_posix()}`" if inside else ""
     return Code(text if docstring else _without_docstring(text), note)
 
 
@@ -97,11 +97,15 @@ def show(figure: Figure, caption: str) -> None:
 
 
 def sliders(
-    draw: Callable[..., Figure], caption: str, **choices: Sequence[Any]
+    draw: Callable[..., Figure],
+    caption: str,
+    *,
+    start: dict[str, Any] | None = None,
+    **choices: Sequence[Any],
 ) -> None:
     """Show a figure that sliders change, or a still one where there are none.
 
-    On the web, and without ipywidgets, the figure of the first choices is shown.
+    On the web, and without ipywidgets, the figure at the start is shown.
 
     Parameters
     ----------
@@ -109,17 +113,24 @@ def sliders(
         Returns a figure, given one value for each name in `choices`.
     caption : str
         Markdown: what to look at, and what to try.
+    start : dict, optional
+        Where sliders stand at first; by default at their first values.
     **choices : sequence
-        The values that a slider steps through; it begins with the first.
+        The values that a slider steps through, by name.
 
     Raises
     ------
     ValueError
-        If there is nothing to choose from.
+        If there is nothing to choose from, or `start` is no choice.
     """
     if not choices or not all(len(values) for values in choices.values()):
         raise ValueError(f"sliders: expected values to choose from, got {choices}")
-    now = {name: values[0] for name, values in choices.items()}
+    now = {name: values[0] for name, values in choices.items()} | (start or {})
+    for name, value in now.items():
+        if value not in choices.get(name, ()):
+            raise ValueError(
+                f"start: expected values among the choices, got {name}={value!r}"
+            )
     still = _png(draw(**now))
     try:
         import ipywidgets
@@ -130,7 +141,7 @@ def sliders(
         bars = []
         for name, values in choices.items():
             bar = ipywidgets.SelectionSlider(
-                options=list(values), value=values[0], description=name
+                options=list(values), value=now[name], description=name
             )
 
             def move(change: Any, name: str = name) -> None:

@@ -47,14 +47,6 @@ def _overwritten(columns, length, stride):
     return row
 
 
-def _all_at_once(columns, length, stride):
-    taps, places = columns.shape
-    row = np.zeros(length)
-    pixels = np.arange(taps)[:, None] + stride * np.arange(places)
-    row[pixels] += columns
-    return row
-
-
 def _averaged(columns, length, stride):
     taps, places = columns.shape
     row, times = np.zeros(length), np.zeros(length)
@@ -166,11 +158,10 @@ EXERCISES = (
         ),
         because="Within one tap no pixel comes twice, so += on a slice adds all.",
         mistakes=(
-            Mistake(_overwritten, "a pixel seen twice keeps only what came last."),
             Mistake(
-                _all_at_once,
-                "row[pixels] += columns drops repetitions: NumPy reads, adds and "
-                "writes once per pixel.",
+                _overwritten,
+                "a pixel seen twice keeps only what came last. So it is with =, and "
+                "with row[pixels] += columns, which writes once per pixel.",
             ),
             Mistake(_averaged, "gradients add up; nothing is averaged."),
             Mistake(_stride_forgotten, "windows are `stride` pixels apart."),
