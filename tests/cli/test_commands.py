@@ -23,6 +23,7 @@ COMMANDS = (
     "datasets",
     "recipes",
     "doctor",
+    "course",
 )
 
 
