@@ -99,6 +99,9 @@ class Exercise:
             return Verdict(self.number, "open", where)
         except Wrong as error:
             return Verdict(self.number, "wrong", str(error))
+        except Exception as error:  # an answer that no judge has thought of
+            what = f"it cannot be judged: {type(error).__name__}: {error}"
+            return Verdict(self.number, "wrong", what)
         return Verdict(self.number, "right", self.because)
 
     def hint(self, which: int = 1) -> str:

@@ -103,7 +103,8 @@ def same(a: Any, b: Any, *, rtol: float = 1e-6) -> bool:
         pairs = zip(a, b, strict=False)
         return len(a) == len(b) and all(same(p, q, rtol=rtol) for p, q in pairs)
     if not (_is_numeric(a) and _is_numeric(b)):
-        return type(a) is type(b) and bool(a == b)
+        of_arrays = isinstance(a, np.ndarray) or isinstance(b, np.ndarray)
+        return not of_arrays and type(a) is type(b) and bool(a == b)
     first, second = np.asarray(a), np.asarray(b)
     if first.shape != second.shape:
         return False
@@ -117,7 +118,9 @@ def same(a: Any, b: Any, *, rtol: float = 1e-6) -> bool:
 
 
 def _is_numeric(value: Any) -> bool:
-    return isinstance(value, bool | int | float | np.ndarray | np.generic)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biuf"
+    return isinstance(value, bool | int | float)
 
 
 def _has_gap(answer: Any) -> bool:
@@ -144,7 +147,7 @@ def _agrees(
 def _other_value(got: Any, wanted: Any) -> str:
     """Say how an answer differs, without giving a value away."""
     if isinstance(wanted, np.ndarray):
-        if not isinstance(got, np.ndarray):
+        if not (isinstance(got, np.ndarray) and _is_numeric(got)):
             return f"expected an array of shape {wanted.shape}, got {_short(got)}."
         if got.shape != wanted.shape:
             return f"expected the shape {wanted.shape}, got {got.shape}."

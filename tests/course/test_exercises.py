@@ -52,13 +52,27 @@ def test_the_stub_counts_as_unanswered(exercise):
 @pytest.mark.parametrize("exercise", EXERCISES, ids=number)
 @pytest.mark.parametrize(
     "answer",
-    ["text", -12345, (), [[]], np.full((2, 2), np.nan), lambda *args: 1 / 0, object()],
-    ids=repr,
+    [
+        "text",
+        -12345,
+        1j,
+        (),
+        [[]],
+        {},
+        np.full((2, 2), np.nan),
+        np.array(["text"]),
+        np.array([1j]),
+        lambda *args: 1 / 0,
+        lambda *args: "text",
+        object(),
+    ],
+    ids=lambda answer: type(answer).__name__,
 )
 def test_nonsense_is_wrong_and_does_no_harm(exercise, answer):
     verdict = exercise.check(answer)
     assert verdict.state == "wrong"
     assert verdict.message
+    assert "cannot be judged" not in verdict.message
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=number)

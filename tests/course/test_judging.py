@@ -122,3 +122,12 @@ def test_exercises_are_found_by_number(capsys):
 def test_an_unknown_number_is_told(number):
     with pytest.raises(ValueError, match="expected"):
         nr.course.check(number, 1)
+
+
+def test_a_judge_that_fails_is_told_and_not_raised():
+    def judge(exercise, answer):
+        raise KeyError("weight")
+
+    verdict = Exercise("00.1", 1, judge, ("hint",), "so").check(2)
+    assert verdict.state == "wrong"
+    assert "cannot be judged: KeyError" in verdict.message

@@ -1,6 +1,7 @@
 """The builder: pairs, line numbers that follow the source, outputs compared."""
 
 import copy
+import re
 import textwrap
 
 import pytest
@@ -52,6 +53,12 @@ def test_the_readme_lists_every_notebook():
     assert contents.with_contents(page) == page
     for path in pair.texts():
         assert f"({path.stem}.ipynb)" in page
+
+
+@pytest.mark.parametrize("page", sorted(pair.COURSE.glob("*.md")), ids=lambda p: p.name)
+def test_links_of_the_pages_lead_somewhere(page):
+    prose = re.sub(r"`[^`]*`", "", page.read_text(encoding="utf-8"))
+    assert links.broken_links(prose) == []
 
 
 def test_texts_are_read_the_same_each_time_and_cells_have_names(text):
