@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -145,5 +144,4 @@ def installed() -> bool:
 
 def install_command() -> str:
     """Return what to type where it is missing."""
-    python = os.path.basename(sys.executable) or "python"
-    return f"{python} -m pip install jupyterlab ipywidgets"
+    return f"{sys.executable or 'python'} -m pip install jupyterlab ipywidgets"
