@@ -225,13 +225,13 @@ def col2im_overwriting(columns, geometry):
     return reference.crop(padded, geometry)
 
 
-right = reference.col2im(grad_columns, geometry)
-wrong = col2im_overwriting(grad_columns, geometry)
+grad_x = reference.col2im(grad_columns, geometry)
+overwritten = col2im_overwriting(grad_columns, geometry)
 seen = reference.col2im(np.ones_like(columns), geometry)[0, 0]
-off = ~np.isclose(right, wrong).all(axis=(0, 1))
+off = ~np.isclose(grad_x, overwritten).all(axis=(0, 1))
 nr.course.show(
     nr.plots.planes(
-        [seen, right[0, 0], wrong[0, 0]],
+        [seen, grad_x[0, 0], overwritten[0, 0]],
         ["windows that see a pixel", "grad_x, +=", "grad_x, ="],
         marked=[None, off, off],
     ),
@@ -239,7 +239,7 @@ nr.course.show(
     "where only one does, there is nothing to add.",
 )
 assert np.array_equal(off, seen > 1)
-assert np.allclose(right, package_x, rtol=1e-12, atol=1e-12)
+assert np.allclose(grad_x, package_x, rtol=1e-12, atol=1e-12)
 
 # %% [markdown]
 # With windows that do not overlap (stride as large as the kernel) the bug would not
@@ -294,6 +294,10 @@ assert np.allclose(added, truth)
 assert not np.allclose(lost, truth)
 print("wrong pixels with +=:", (~np.isclose(lost, truth)).sum(), "of 16")
 
+last = np.zeros(16)
+last[index] = c
+assert np.array_equal(lost, last)  # from zero on, it is as wrong as =
+
 # %% [markdown]
 # Why may `col2im` say `+=` then? Because it adds to a *slice*, one tap at a time, and
 # within one tap no pixel comes twice. The taps come one after the other.
@@ -338,7 +342,7 @@ def measured(array, place, h=1e-6):
     return (up - down) / (2 * h)
 
 
-for name, array, gradient in [("x", x, right), ("weight", weight, grad_weight)]:
+for name, array, gradient in [("x", x, grad_x), ("weight", weight, grad_weight)]:
     for place in [(0, 0, 0, 0), (1, 2, 2, 1)]:
         slope = measured(array, place)
         print(f"{name}{place}: measured {slope:9.6f}, computed {gradient[place]:9.6f}")
@@ -374,6 +378,33 @@ print(f"forward {forward:,}, backward {by_weight:,} + {by_input:,}")
 assert forward == by_weight == by_input
 
 # %% [markdown]
+# ## The kernel turns after all
+#
+# There is a second way to write the gradient by the input. Pixel $p$ was seen by output
+# $u$ through tap $i = p - u$: the further on the output, the *earlier* the tap. So at
+# stride 1 the gradient is itself a convolution, of $g$ with the kernels turned by 180
+# degrees, and with the roles of $K$ and $C$ exchanged.
+#
+# **Predict.** `weight` is `(4, 3, 3, 3)` and $g$ has 4 channels. Which shape must the
+# turned weights have, so that 3 channels come out?
+
+# %%
+out1, cache1 = F.conv2d_forward(x, weight, padding=1)
+g1 = rng.standard_normal(out1.shape)
+grad_x1, _, _ = F.conv2d_backward(g1, cache1)
+
+turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+again, _ = F.conv2d_forward(g1, turned, padding=3 - 1 - 1)
+print("turned", turned.shape, " grad_x", again.shape)
+assert np.allclose(again, grad_x1, rtol=1e-12, atol=1e-12)
+
+not_turned = weight.transpose(1, 0, 2, 3)
+assert not np.allclose(F.conv2d_forward(g1, not_turned, padding=1)[0], grad_x1)
+
+# %% [markdown]
+# It is the same sum in another order. `col2im` adds where the outputs push; the turned
+# kernel collects where a pixel pulls. With a stride, only the first stays simple.
+#
 # ## The whole backward pass
 #
 # Six lines, and both halves of the package agree with them.

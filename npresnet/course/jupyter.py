@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Self
 from urllib.parse import quote
 
-_SECONDS_TO_START = 60.0
+_SECONDS_TO_START = 120.0
 
 
 class JupyterLab:
@@ -36,7 +36,7 @@ class JupyterLab:
     ModuleNotFoundError
         If JupyterLab is not installed.
     ChildProcessError
-        If it ends before it answers, or does not answer within a minute.
+        If it ends before it answers, or does not answer within two minutes.
 
     Attributes
     ----------
