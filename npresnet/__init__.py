@@ -14,6 +14,7 @@ __version__ = "0.1.0.dev0"
 if TYPE_CHECKING:
     from npresnet import (
         backend,
+        course,
         data,
         functional,
         lens,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _ROOMS = (
     "backend",
+    "course",
     "data",
     "functional",
     "lens",
@@ -66,6 +68,7 @@ _SWITCHES = {
 
 __all__ = [
     "backend",
+    "course",
     "data",
     "functional",
     "get_algorithm",

@@ -94,6 +94,16 @@ def _exact_convolutions():
 
 
 @pytest.fixture
+def jupyter_of_its_own(tmp_path, monkeypatch):
+    """Let Jupyter neither see nor change the user's settings."""
+    for part in ("config", "data", "runtime"):
+        folder = tmp_path / "jupyter" / part
+        monkeypatch.setenv(f"JUPYTER_{part.upper()}_DIR", str(folder))
+    monkeypatch.setenv("JUPYTERLAB_SETTINGS_DIR", str(tmp_path / "jupyter" / "lab"))
+    monkeypatch.setenv("JUPYTERLAB_WORKSPACES_DIR", str(tmp_path / "jupyter" / "lab"))
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 

@@ -20,7 +20,8 @@ ALLOWED = (
     {room: set(COLUMN[:floor]) for floor, room in enumerate(COLUMN)}
     | {room: set(COLUMN) for room in BESIDE}
     | {room: {*COLUMN, *BESIDE, *ABOVE[:floor]} for floor, room in enumerate(ABOVE)}
-    | {"cli": {*COLUMN, *BESIDE, *ABOVE}}
+    | {"course": {*COLUMN, *BESIDE, *ABOVE}}
+    | {"cli": {*COLUMN, *BESIDE, *ABOVE, "course"}}
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

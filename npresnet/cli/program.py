@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import npresnet
+from npresnet.cli.course import course
 from npresnet.cli.datasets import datasets
 from npresnet.cli.doctor import doctor
 from npresnet.cli.evaluate import evaluate
@@ -124,6 +125,7 @@ def main(ctx: click.Context, debug: bool) -> None:
       npresnet predict runs/NAME/weights.safetensors picture.png
       npresnet summary resnet50      layers, shapes, parameters, MACs
       npresnet lens ledger resnet20  the gradient's way through the blocks
+      npresnet course                notebooks to step through, in JupyterLab
 
     Every command explains itself: npresnet COMMAND --help. Errors are one line on
     standard error and exit status 2.
@@ -145,5 +147,6 @@ for _command in (
     recipes,
     verify,
     doctor,
+    course,
 ):
     main.add_command(_command)

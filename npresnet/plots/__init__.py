@@ -10,8 +10,10 @@ from npresnet.plots.lesions import Patient, lesions
 from npresnet.plots.looks import looks
 from npresnet.plots.over_time import Panel, over_time
 from npresnet.plots.path_lengths import path_lengths
+from npresnet.plots.planes import planes
 from npresnet.plots.responses import responses
 from npresnet.plots.river import Course, river
+from npresnet.plots.sliding_window import sliding_window
 from npresnet.plots.steps import gradient_steps
 from npresnet.plots.svg import inline_svg
 from npresnet.plots.thumbnails import Thumbnails, largest_of, thumbnails
@@ -39,8 +41,10 @@ __all__ = [
     "looks",
     "over_time",
     "path_lengths",
+    "planes",
     "responses",
     "river",
+    "sliding_window",
     "thumbnails",
     "tiles",
 ]

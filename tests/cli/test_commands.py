@@ -24,6 +24,7 @@ COMMANDS = (
     "datasets",
     "recipes",
     "doctor",
+    "course",
 )
 
 

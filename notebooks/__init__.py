@@ -1,0 +1,1 @@
+"""The course. Readers start with ``npresnet course``, authors with AUTHORS.md."""
