@@ -19,6 +19,7 @@ def models(as_json: bool) -> None:
     resnet18 ... resnet152   He et al. 2016, table 1, in torchvision's layout
     resnet8 ... resnet1202   He et al. 2016, section 4.2, for 32x32 images
     plain8 ... plain1202     the same without shortcuts
+    resnet11                 short and wide, after D. Page's ResNet-9
     """
     from npresnet.cli.summary import default_classes
     from npresnet.models import create, input_shape, names
