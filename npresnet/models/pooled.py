@@ -41,9 +41,9 @@ class Options(TypedDict, total=False):
 class PooledConv(Module):
     """A 3x3 convolution, 2x2 max pooling, batch norm, ReLU: halves the image.
 
-    Pooling comes first, so that batch norm and ReLU see a quarter of the pixels.
-    ReLU does not care, since neither changes which of four numbers is the largest;
-    batch norm takes its statistics over what is left.
+    Pooling comes first, so that batch norm and ReLU see a quarter of the pixels. ReLU
+    and max pooling may change places, since ReLU keeps the order of numbers; batch norm
+    may not: here its statistics are those of the pixels that are left.
 
     Parameters
     ----------
