@@ -6,6 +6,7 @@ switched on; the two have the same names, signatures and results (to rounding).
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +74,6 @@ _MODULES = {
     "reference": "npresnet.backend.reference",
 }
 _name = "numba"
-_module: ModuleType | None = None  # once it is needed
 
 
 def get_backend() -> str:
@@ -89,11 +89,11 @@ def set_backend(name: str) -> None:
     ValueError
         If there is no backend of that name.
     """
-    global _name, _module
+    global _name
     if name not in _MODULES:
         known = ", ".join(map(repr, _MODULES))
         raise ValueError(f"name must be one of {known}, got {name!r}")
-    _name, _module = name, None
+    _name = name
 
 
 @contextmanager
@@ -117,10 +117,12 @@ def using_backend(name: str) -> Iterator[None]:
 
 def module() -> ModuleType:
     """Return the module that holds the operations in use."""
-    global _module
-    if _module is None:
-        _module = importlib.import_module(_MODULES[_name])
-    return _module
+    return _load(_name)
+
+
+@functools.cache
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(_MODULES[name])
 
 
 def __getattr__(name: str) -> Any:

@@ -110,7 +110,7 @@ def test_maps_depend_on_what_was_learned(trained, instrument):
             agreement.append(rank_correlation(before, after))
     assert agreement[0] == pytest.approx(1)
     assert agreement[1] < 0.9  # already another classifier is another map
-    assert abs(agreement[-1]) < 0.25
+    assert abs(agreement[-1]) < 0.4  # digits are in the middle, for any network
 
 
 def test_a_row_says_where_and_how_concentrated(rng):
