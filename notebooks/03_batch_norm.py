@@ -326,17 +326,16 @@ def change(dx):
 
 
 dx = rng.standard_normal(x.shape)
+layer.train()
+training_linear = np.allclose(change(3 * dx), 3 * change(dx))
 layer.eval()
 frozen_linear = np.allclose(change(3 * dx), 3 * change(dx))
 a = layer.weight.data / np.sqrt(layer.running_var + layer.eps)
 b = layer.bias.data - a * layer.running_mean
 assert np.allclose(layer(x), a[:, None, None] * x + b[:, None, None])
-layer.train()
-training_linear = np.allclose(change(3 * dx), 3 * change(dx))
 print("linear in the change: frozen", frozen_linear, " training", training_linear)
 assert frozen_linear
 assert not training_linear
-layer.eval()
 
 # %% [markdown]
 # A convolution is linear, too, and two linear maps in a row are one. So a frozen batch
@@ -839,13 +838,13 @@ for training in (True, False):
 # %% [markdown]
 # Where to read:
 #
-# - [`batch_norm_forward`](../npresnet/functional/norm.py#L1-L1 "batch_norm_forward")
-#   and [`moments`](../npresnet/functional/norm.py#L1-L1 "moments"): both modes, and the
+# - [`batch_norm_forward`](../npresnet/functional/norm.py#L28-L89 "batch_norm_forward")
+#   and [`moments`](../npresnet/functional/norm.py#L92-L129 "moments"): both modes, and the
 #   running statistics,
-# - [`batch_norm_backward`](../npresnet/functional/norm.py#L1-L1 "batch_norm_backward")
-#   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L1-L1 "batch_norm_grad_input"):
+# - [`batch_norm_backward`](../npresnet/functional/norm.py#L132-L181 "batch_norm_backward")
+#   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L305-L321 "batch_norm_grad_input"):
 #   what you derived,
-# - [`BatchNorm2d`](../npresnet/nn/norm.py#L1-L1 "BatchNorm2d"): the layer,
+# - [`BatchNorm2d`](../npresnet/nn/norm.py#L17-L98 "BatchNorm2d"): the layer,
 # - [batch_norm.md](../docs/derivations/batch_norm.md): the derivation, and a second one
 #   by the Jacobian; sources: Ioffe and Szegedy,
 #   [arXiv 1502.03167](https://arxiv.org/abs/1502.03167), sections 3 and 3.1.
