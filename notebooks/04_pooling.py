@@ -27,22 +27,25 @@ rng = np.random.default_rng(0)
 # pixels, the numbers 0 to 63 in disorder, so that no two are equal.
 
 # %%
-x = np.random.default_rng(6).permutation(64.0).reshape(1, 1, 8, 8)
-out, cache = F.max_pool2d_forward(x, 3, stride=2, padding=1)
-wins = F.max_pool2d_backward(np.ones_like(out), cache)  # how often each pixel won
-print("x", x.shape, " out", out.shape, " winners", cache.winners.shape)
+numbers = np.random.default_rng(6).permutation(64).astype(float)
+stem_x = numbers.reshape(1, 1, 8, 8)
+stem_out, stem_cache = F.max_pool2d_forward(stem_x, 3, stride=2, padding=1)
+winners = stem_cache.winners  # (N, C, OH, OW): where each maximum stood
+wins = F.max_pool2d_backward(np.ones_like(stem_out), stem_cache)
+print("x", stem_x.shape, " out", stem_out.shape, " winners", winners.shape)
 
 
 def window_and_winner(place):
     """Draw the window of one place, the pixel that won it, and what came out."""
     u, v = divmod(place, 4)
     top, left = 2 * u - 1, 2 * v - 1
-    window, winner, here = np.zeros((8, 8), bool), np.zeros((8, 8), bool), out[0, 0] < 0
+    window, winner = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    here = np.zeros((4, 4), bool)
     window[max(top, 0) : top + 3, max(left, 0) : left + 3] = True
-    winner.flat[cache.winners[0, 0, u, v]] = True
+    winner.flat[winners[0, 0, u, v]] = True
     here[u, v] = True
     return nr.plots.planes(
-        [x[0, 0], wins[0, 0], out[0, 0]],
+        [stem_x[0, 0], wins[0, 0], stem_out[0, 0]],
         ["image, 8 x 8", "windows won", "out, 4 x 4"],
         marked=[window, winner, here],
         size=2.6,
@@ -57,8 +60,8 @@ nr.course.sliders(
     start={"place": 5},
     place=range(16),
 )
-assert out[0, 0, 1, 1] == x[0, 0, 1:4, 1:4].max()
-assert wins.sum() == out.size == 16
+assert stem_out[0, 0, 1, 1] == stem_x[0, 0, 1:4, 1:4].max()
+assert wins.sum() == stem_out.size == 16  # wins: the gradient when ones come in
 
 # %% [markdown]
 # $$ y_{u,v} = \max_{i,j} \; \tilde x_{uS + i,\,vS + j} $$
@@ -68,8 +71,8 @@ assert wins.sum() == out.size == 16
 # pixels: only *where* each winner stood, as one number, row times $W$ plus column.
 
 # %%
-print(cache.winners[0, 0])
-assert np.array_equal(x.ravel()[cache.winners.ravel()], out.ravel())
+print(winners[0, 0])
+assert np.array_equal(stem_x.ravel()[winners.ravel()], stem_out.ravel())
 
 # %% [markdown]
 # **"The border is zero, as everywhere."**
@@ -126,11 +129,10 @@ nr.course.source(reference.max_pool2d_grad)
 # `np.add.at`, because `a[index] += g` keeps only one of several. What is lost then?
 
 # %%
-out, cache = F.max_pool2d_forward(x, 3, stride=2, padding=1)
-g = rng.standard_normal(out.shape)  # random, as every gradient in a test should be
-grad_x = F.max_pool2d_backward(g, cache)
+g = rng.standard_normal(stem_out.shape)  # random, as a gradient in a test should be
+grad_x = F.max_pool2d_backward(g, stem_cache)
 kept_one = np.zeros(64)
-kept_one[cache.winners.ravel()] += g.ravel()
+kept_one[winners.ravel()] += g.ravel()
 kept_one = kept_one.reshape(8, 8)
 off = ~np.isclose(grad_x[0, 0], kept_one)
 nr.course.show(
@@ -500,7 +502,6 @@ model.eval()
 # older networks did.
 
 # %%
-model(small)
 last_map = np.zeros(shapes_small["layer3"], np.float32)
 flat_classifier = nr.nn.Linear(64 * 8 * 8, 10, rng=rng)
 print("flattened", flat_classifier(last_map.reshape(2, -1)).shape)
@@ -556,7 +557,7 @@ assert np.allclose(grad, g / 64)
 train, test = nr.data.digits()
 with tempfile.TemporaryDirectory() as folder:
     net = nr.models.resnet8(seed=0)
-    nr.training.fit(net, train, test, out=f"{folder}/run", epochs=8, quiet=True)
+    nr.training.fit(net, train, test, out=f"{folder}/run", epochs=6, quiet=True)
 
 
 def changed(images):
