@@ -582,6 +582,11 @@ assert right["8x8, as learned"] > 0.9
 assert right["16x16, enlarged"] < right["8x8, as learned"]
 
 # %% [markdown]
+# Not one weight has changed, and no shape complains. But the last maps are 4x5 or 4x4
+# now where they were 2x2, their averages are over other things than the classifier has
+# learned from, and the frozen batch norm still goes by the statistics of 8x8 pixels. For
+# good answers, train on sizes like those that you will ask about.
+#
 # ## Where to read
 #
 # - [`max_pool2d`](../npresnet/backend/reference.py#L162-L184 "max_pool2d") and
