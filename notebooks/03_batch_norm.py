@@ -847,8 +847,7 @@ for training in (True, False):
 #   what you derived,
 # - [`BatchNorm2d`](../npresnet/nn/norm.py#L17-L98 "BatchNorm2d"): the layer,
 # - [batch_norm.md](../docs/derivations/batch_norm.md): the derivation, and a second one
-#   by the Jacobian; sources: Ioffe and Szegedy,
-#   [arXiv 1502.03167](https://arxiv.org/abs/1502.03167), sections 3 and 3.1.
+#   by the Jacobian; source: Ioffe and Szegedy, arXiv 1502.03167, sections 3 and 3.1.
 
 # %% [markdown]
 # ## Exercises
