@@ -490,8 +490,8 @@ def picture(upstream, mean, variance):
         figure, (left, right) = style.new_figure(2, width=8.6, height=3.0, sharey=True)
         looks = [
             ("direct", style.SKY_BLUE, ""),
-            ("through the mean", style.ORANGE, "//"),
-            ("through the variance", style.PURPLE, "xx"),
+            ("mean", style.ORANGE, "//"),
+            ("variance", style.PURPLE, "xx"),
         ]
         for shift, part, (label, color, hatch) in zip(
             (-0.27, 0, 0.27), parts, looks, strict=True

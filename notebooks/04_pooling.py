@@ -274,8 +274,8 @@ assert np.allclose(grad_x, F.conv2d_backward(g, conv_cache)[0])
 # edge? Either $KH \cdot KW$, zeros and all (`count_include_pad=True`, the default here
 # and in PyTorch), or only those inside the image.
 #
-# **Predict.** An image of ones, 3x3, padding 1. What is the average in the corner, one
-# way and the other?
+# **Predict.** An image of ones, windows of 3x3, padding 1. What is the average in the
+# corner, one way and the other?
 
 # %%
 ones = np.ones((1, 1, 6, 6))
