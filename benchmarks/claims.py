@@ -1,7 +1,7 @@
 """What docs/claims.md says, measured: one table for every claim.
 
     python -m benchmarks.claims --data-dir DIR                 # fresh networks
-    python -m benchmarks.claims --data-dir DIR --weights FILE  # a trained ResNet-20, too
+    python -m benchmarks.claims --data-dir DIR --weights FILE  # and a trained one
     python -m benchmarks.claims --data-dir DIR --only paths --depths 20
 
 Batches are CIFAR-10's training images, drawn with each seed; the seed decides the
@@ -119,7 +119,9 @@ def vanishing(settings: Settings) -> Table:
             columns: list[list[float]] = [[], [], []]
             for seed in settings.seeds:
                 batch = settings.batch(seed)
-                for column, weights in zip(columns, (None, "He", "PyTorch"), strict=True):
+                for column, weights in zip(
+                    columns, (None, "He", "PyTorch"), strict=True
+                ):
                     model = CifarResNet(depth, shortcut=shortcut, seed=seed)
                     if weights is not None:
                         without_batch_norm(model, weights, seed)

@@ -47,7 +47,7 @@ def _plain_numpy():
 
 
 def under_way(name, training, rng):
-    """A model between a forward and a backward pass, with gradients of a step before."""
+    """A model between forward and backward, with the gradients of a step before."""
     model = nr.models.create(name, seed=1).train(training)
     x = rng.standard_normal((4, 3, 9, 8), dtype=np.float32)
     y = np.array([0, 3, 3, 9])
