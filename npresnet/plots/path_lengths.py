@@ -74,10 +74,14 @@ def path_lengths(
             _draw_shares(upper, one)
             _draw_norms(lower, one)
         # Axes of a row share their limits, so these come after all bars.
-        if min(one.shares.min() for one in spectra) > -0.001:  # less cannot be seen
+        shares = np.concatenate([one.shares for one in spectra])
+        if shares.min() > -0.01 * shares.max():  # less would not be seen
             axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("share (%)")
-        axes[0].legend(loc="best", title="what crossed k branches")
+        axes[columns - 1].legend(
+            loc="best" if columns == 1 else "center right",
+            title="what crossed k branches",
+        )
         known = np.concatenate([one.norms[one.norms > 0] for one in spectra])
         if known.size:
             top = float(known.max())

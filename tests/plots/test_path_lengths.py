@@ -36,7 +36,7 @@ def test_several_stand_side_by_side_on_the_same_scales():
     small = PathLengths([1, 2, 1], np.array([1e-6, 2, 0]), np.array([0.9, 0.1, 0]), "b")
     figure = path_lengths([PathLengths(PATHS, NORMS, SHARES, "a"), small])
     left, right, below_left, below_right = figure.axes
-    assert [axes.get_title() for axes in (left, right)] == ["a", "b"]
+    assert [axes.get_title("left") for axes in (left, right)] == ["a", "b"]
     assert left.get_ylim() == right.get_ylim()
     assert left.get_ylim()[0] < -10  # room for the share below zero
     assert left.get_ylim()[1] > 90

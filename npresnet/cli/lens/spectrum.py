@@ -46,7 +46,7 @@ def spectrum(
     probes = [probe(what, **given) for what in networks]
     fresh = names()
     titles = [
-        f"{one.label}, fresh" if what in fresh else one.label
+        f"{one.label}, {'fresh' if what in fresh else 'trained'}"
         for what, one in zip(networks, probes, strict=True)
     ]
     look_at(
