@@ -61,7 +61,7 @@ def path_lengths(
     with style.house_style():
         figure, axes = style.new_figure(
             columns,
-            width=7.5 if columns == 1 else 4.6 * columns,
+            width=7.5 if columns == 1 else 2.0 + 4.2 * columns,
             height=6.6 if columns == 1 else 5.4,
             rows=2,
             sharex="col",
@@ -78,10 +78,12 @@ def path_lengths(
         if shares.min() > -0.01 * shares.max():  # less would not be seen
             axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("share (%)")
-        axes[columns - 1].legend(
-            loc="best" if columns == 1 else "center right",
-            title="what crossed k branches",
-        )
+        about = {"title": "what crossed k branches"}
+        if columns == 1:
+            axes[0].legend(loc="best", **about)
+        else:  # bars and steps leave no room in narrow axes
+            marks = axes[0].get_legend_handles_labels()
+            figure.legend(*marks, loc="outside right upper", **about)
         known = np.concatenate([one.norms[one.norms > 0] for one in spectra])
         if known.size:
             top = float(known.max())
