@@ -260,8 +260,10 @@ def _time_layers(
                 model(x)
     # The first pass warmed up.
     forward = [median(passes[1:]) for passes in spent["forward"]]
-    backward = [median(passes[1:]) for passes in spent.get("backward", [])]
-    return list(zip(forward, backward or [None] * len(layers), strict=True))
+    backward: list[float | None] = [None] * len(layers)
+    if "backward" in ways:
+        backward = [median(passes[1:]) for passes in spent["backward"]]
+    return list(zip(forward, backward, strict=True))
 
 
 def _total(times: list[float | None]) -> float | None:
@@ -272,9 +274,9 @@ def _im2col_bytes(module: Module, output: Any) -> int:
     """Count, for each pixel of the output, the numbers that it is computed from."""
     if not isinstance(module, Conv2d):
         return 0
-    pixels = math.prod(output.shape[2:])
+    pixels: int = math.prod(output.shape[2:])
     row = module.in_channels * math.prod(module.kernel_size)  # of all groups
-    return pixels * row * output.itemsize
+    return pixels * row * int(output.itemsize)
 
 
 def _macs(module: Module, output_shape: tuple[int, ...]) -> int:

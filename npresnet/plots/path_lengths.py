@@ -78,12 +78,12 @@ def path_lengths(
         if shares.min() > -0.01 * shares.max():  # less would not be seen
             axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("share (%)")
-        about = {"title": "what crossed k branches"}
+        what = "what crossed k branches"
         if columns == 1:
-            axes[0].legend(loc="best", **about)
+            axes[0].legend(loc="best", title=what)
         else:  # bars and steps leave no room in narrow axes
-            marks = axes[0].get_legend_handles_labels()
-            figure.legend(*marks, loc="outside right upper", **about)
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside right upper", title=what)
         known = np.concatenate([one.norms[one.norms > 0] for one in spectra])
         if known.size:
             top = float(known.max())
