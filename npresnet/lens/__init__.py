@@ -21,12 +21,12 @@ from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
 from npresnet.lens.landscape import landscape
 from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
-from npresnet.lens.lesion import (
+from npresnet.lens.lesion import lesion
+from npresnet.lens.lesion_result import (
     DeletionRow,
     Lesions,
     RemovalRow,
     ReorderingRow,
-    lesion,
 )
 from npresnet.lens.log import Log
 from npresnet.lens.looks import LookRow, Looks

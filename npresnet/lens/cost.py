@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from npresnet.lens.result import Result, column
 from npresnet.lens.untouched import untouched
+from npresnet.models import InferenceModel
 from npresnet.nn import Conv2d, Linear, Module, layer_by_layer, no_grad, watching
 
 if TYPE_CHECKING:
@@ -41,9 +43,15 @@ class CostRow:
         Memory of the parameters.
     output_bytes : int
         Memory of the outputs of all calls.
+    im2col_bytes : int
+        Memory of the columns into which im2col would copy a convolution's input, of
+        all calls; they are not written down here.
     seconds : float or None
         Median time of a forward pass that is spent in the layer; None where it was
         not measured.
+    backward_seconds : float or None
+        Likewise of a backward pass, which computes all gradients, the images' too;
+        None also where the model has no backward pass.
     """
 
     name: str = column("layer")
@@ -54,7 +62,9 @@ class CostRow:
     calls: int = column("calls")
     parameter_bytes: int = column("parameters, bytes")
     output_bytes: int = column("outputs, bytes")
+    im2col_bytes: int = column("im2col, bytes")
     seconds: float | None = column("seconds", ".1e")
+    backward_seconds: float | None = column("backward, seconds", ".1e")
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,19 +103,31 @@ class Cost(Result):
         return sum(row.output_bytes for row in self.rows)
 
     @property
+    def im2col_bytes(self) -> int:
+        """Memory of all columns, if im2col wrote them and a backward pass kept them."""
+        return sum(row.im2col_bytes for row in self.rows)
+
+    @property
     def seconds(self) -> float | None:
         """Time spent in layers; None where it was not measured."""
-        times = [row.seconds for row in self.rows]
-        return None if None in times else sum(filter(None, times))
+        return _total([row.seconds for row in self.rows])
+
+    @property
+    def backward_seconds(self) -> float | None:
+        """Time that layers take to go backward; None where it was not measured."""
+        return _total([row.backward_seconds for row in self.rows])
 
     def summary(self) -> str:
         """Say what the layers come to."""
         timed = "" if self.seconds is None else f", {1000 * self.seconds:.3g} ms"
+        if self.backward_seconds is not None:
+            timed += f" and backward {1000 * self.backward_seconds:.3g} ms"
         return (
             f"one image of {'x'.join(map(str, self.input_shape))}: "
             f"{self.parameters:,} parameters ({self.parameter_bytes / 2**20:.2f} MiB), "
             f"{self.macs:,} MACs ({self.macs / 1e9:.3f} G), "
-            f"outputs of {self.output_bytes / 2**20:.2f} MiB{timed}"
+            f"outputs of {self.output_bytes / 2**20:.2f} MiB, "
+            f"im2col would write {self.im2col_bytes / 2**20:.2f} MiB{timed}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +137,9 @@ class Cost(Result):
             "macs": self.macs,
             "parameter_bytes": self.parameter_bytes,
             "output_bytes": self.output_bytes,
+            "im2col_bytes": self.im2col_bytes,
             "seconds": self.seconds,
+            "backward_seconds": self.backward_seconds,
         }
         return {**super().to_dict(), **totals}
 
@@ -128,9 +152,10 @@ class Cost(Result):
             "MACs": [row.macs for row in self.rows],
             "outputs (bytes)": [row.output_bytes for row in self.rows],
         }
-        times = [row.seconds for row in self.rows]
-        if None not in times:
-            columns["time (s)"] = [seconds or 0.0 for seconds in times]
+        if self.seconds is not None:
+            columns["time (s)"] = [row.seconds or 0.0 for row in self.rows]
+        if self.backward_seconds is not None:
+            columns["backward (s)"] = [row.backward_seconds or 0.0 for row in self.rows]
         shape = "x".join(map(str, self.input_shape))
         names = [row.name for row in self.rows]
         return costs(names, columns, f"What each layer costs, one image of {shape}")
@@ -146,8 +171,8 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
     input_shape : tuple of int
         ``(C, H, W)``.
     repeats : int
-        Forward passes to time, after one that warms up; by default times are not
-        measured.
+        Forward and backward passes to time, after one that warms up; by default times
+        are not measured. The gradient by the output is random.
 
     Returns
     -------
@@ -179,47 +204,79 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
             1 + (before.calls if before else 0),
             parameters * output.itemsize,
             output.nbytes + (before.output_bytes if before else 0),
+            _im2col_bytes(module, output) + (before.im2col_bytes if before else 0),
+            None,
             None,
         )
 
     x = np.zeros((1, *input_shape), next(model.parameters()).dtype)
-    with untouched(model), no_grad(), layer_by_layer():
+    with untouched(model), layer_by_layer():
         model.eval()
-        with watching(note):
-            model(x)
+        with no_grad(), watching(note):
+            output = model(x)
         if repeats:
-            times = _time_layers(model, list(seen), x, repeats)
+            grad_output = np.random.default_rng(0).standard_normal(output.shape)
+            times = _time_layers(
+                model, list(seen), x, grad_output.astype(x.dtype), repeats
+            )
             seen = {
-                module: replace(row, seconds=times[module])
-                for module, row in seen.items()
+                module: replace(row, seconds=forward, backward_seconds=backward)
+                for (module, row), (forward, backward) in zip(
+                    seen.items(), times, strict=True
+                )
             }
     return Cost(tuple(input_shape), tuple(seen.values()))
 
 
 def _time_layers(
-    model: Module, layers: list[Module], x: Any, repeats: int
-) -> dict[Module, float]:
-    """Measure the seconds that a forward pass spends in each layer; the median."""
-    passes: dict[Module, list[float]] = {layer: [] for layer in layers}
+    model: Module, layers: list[Module], x: Any, grad_output: Any, repeats: int
+) -> list[tuple[float, float | None]]:
+    """Measure the seconds that passes spend in each layer, both ways; the medians."""
+    ways = ["forward"] if isinstance(model, InferenceModel) else ["forward", "backward"]
+    spent: dict[str, list[list[float]]] = {way: [[] for _ in layers] for way in ways}
 
-    def timed(layer: Module) -> Callable[..., Any]:
-        forward = layer.forward
+    def timed(layer: Module, way: str, passes: list[float]) -> Callable[..., Any]:
+        own = getattr(layer, way)
 
-        def run(*inputs: Any) -> Any:
+        def run(*inputs: Any, **options: Any) -> Any:
             began = time.perf_counter()
-            output = forward(*inputs)
-            passes[layer][-1] += time.perf_counter() - began
+            output = own(*inputs, **options)
+            passes[-1] += time.perf_counter() - began
             return output
 
         return run
 
-    for layer in layers:
-        layer.forward = timed(layer)  # type: ignore[method-assign]
-    for _ in range(repeats):
-        for seconds in passes.values():
-            seconds.append(0.0)
-        model(x)
-    return {layer: median(seconds) for layer, seconds in passes.items()}
+    for way in ways:
+        for layer, passes in zip(layers, spent[way], strict=True):
+            setattr(layer, way, timed(layer, way, passes))
+    for _ in range(1 + repeats):
+        for passes in chain.from_iterable(spent.values()):
+            passes.append(0.0)
+        if "backward" in ways:
+            model(x)
+            model.backward(grad_output)
+        else:
+            with no_grad():
+                model(x)
+    # The first pass warmed up.
+    forward = [median(passes[1:]) for passes in spent["forward"]]
+    backward: list[float | None] = [None] * len(layers)
+    if "backward" in ways:
+        backward = [median(passes[1:]) for passes in spent["backward"]]
+    return list(zip(forward, backward, strict=True))
+
+
+def _total(times: list[float | None]) -> float | None:
+    return None if None in times else sum(filter(None, times))
+
+
+def _im2col_bytes(module: Module, output: Any) -> int:
+    """Count, for each pixel of the output, the numbers that it is computed from."""
+    if not isinstance(module, Conv2d):
+        return 0
+    pixels: int = math.prod(output.shape[2:])
+    row = module.in_channels * math.prod(module.kernel_size)  # of all groups
+    return pixels * row * int(output.itemsize)
 
 
 def _macs(module: Module, output_shape: tuple[int, ...]) -> int:

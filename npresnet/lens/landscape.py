@@ -17,8 +17,8 @@ from npresnet.lens.kept_points import KeptPoints, digest, structure
 from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from npresnet.lens.passes import (
     Progress,
+    at_least,
     check_batch,
-    check_integer,
     check_model,
     describe,
     is_residual,
@@ -120,10 +120,9 @@ def landscape(
     """
     check_model(model)
     check_batch(model, x, y)
-    check_integer("batch_size", batch_size, 1)
-    check_integer("seed", seed, 0)
+    batch_size, seed = at_least("batch_size", batch_size, 1), at_least("seed", seed, 0)
     at = _coordinates(points, radius)
-    seed, size = int(seed), len(x) if model.training else int(batch_size)
+    size = len(x) if model.training else batch_size
     directions = _directions(model, dimensions, seed)
     kept = KeptPoints(keep, _settings(model, x, y, at, directions, seed, size))
     grid = [(a, b) for b in (at if dimensions == 2 else [0.0]) for a in at]
@@ -156,7 +155,7 @@ def landscape(
 
 def _coordinates(points: int, radius: float) -> list[float]:
     """Return evenly spread coordinates, with an exact 0 in the middle."""
-    check_integer("points", points, 3)
+    at_least("points", points, 3)
     if points % 2 == 0:
         raise ValueError(
             f"points: expected an odd number, so that one of them is the model, "

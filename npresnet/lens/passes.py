@@ -213,20 +213,12 @@ def check_batch(model: Module, x: Any, y: Any) -> None:
         )
 
 
-def at_least(name: str, value: Any, least: int) -> int:
-    """Return a whole number, or refuse what is none or too small."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: expected {least} or more, got {number}")
-    return number
-
-
-def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuse what is no integer, or out of range."""
-    integral = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not integral or value < least or (most is not None and value > most):
+def at_least(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number, or refuse what is none or out of range."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    number = operator.index(value)
+    if number < least or (most is not None and number > most):
         wanted = f"{least} or more" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name}: expected an integer, {wanted}; got {value!r}")
+        raise ValueError(f"{name}: expected {wanted}, got {number}")
+    return number

@@ -16,8 +16,8 @@ from npresnet.lens.autocorrelation import (
 )
 from npresnet.lens.passes import (
     Progress,
+    at_least,
     check_images,
-    check_integer,
     check_model,
     count_layers,
     describe,
@@ -242,9 +242,9 @@ def shattered(
     check_model(model)
     check_images(model, x)
     lines = len(x) // 2 if lines is None else lines
-    check_integer("points", points, 8)
-    check_integer("lags", lags, 1, points - 1)
-    check_integer("batch_size", batch_size, 1)
+    at_least("points", points, 8)
+    at_least("lags", lags, 1, points - 1)
+    at_least("batch_size", batch_size, 1)
     if not 1 <= lines <= len(x) // 2:
         raise ValueError(
             f"lines: expected 1 to {len(x) // 2}, two of the {len(x)} images for each, "

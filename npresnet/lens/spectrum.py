@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,6 +26,7 @@ from npresnet.models import ResidualBlock
 from npresnet.nn import Gradient, Module, replaying
 
 if TYPE_CHECKING:
+    from npresnet.plots import PathLengths
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
@@ -134,12 +135,32 @@ class Spectrum(Result):
         }
         return {**super().to_dict(), **means}
 
-    def plot(self) -> Figure:
-        """Draw shares and norms over the number of branches crossed."""
+    def plot(
+        self, beside: Spectrum | Sequence[Spectrum] = (), names: Sequence[str] = ()
+    ) -> Figure:
+        """Draw shares and norms over the number of branches crossed.
+
+        Parameters
+        ----------
+        beside : Spectrum or sequence of Spectrum
+            Others to draw to the right of this one: after training, for instance.
+        names : sequence of str
+            What to call each of them; by default `network`.
+        """
         from npresnet.plots import path_lengths
 
-        note = f"{self.network}, {batch_note(self.images, self.training)}"
-        return path_lengths(self.paths, self.norms, self.shares, note)
+        others = [beside] if isinstance(beside, Spectrum) else beside
+        spectra = [self, *others]
+        names = names or [one.network for one in spectra]
+        return path_lengths(
+            [one._lengths(name) for one, name in zip(spectra, names, strict=True)]
+        )
+
+    def _lengths(self, name: str) -> PathLengths:
+        from npresnet.plots import PathLengths
+
+        subject = f"{name}, {batch_note(self.images, self.training)}"
+        return PathLengths(self.paths, self.norms, self.shares, subject)
 
 
 def spectrum(

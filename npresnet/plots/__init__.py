@@ -9,7 +9,7 @@ from npresnet.plots.landscapes import Slice, landscapes
 from npresnet.plots.lesions import Patient, lesions
 from npresnet.plots.looks import looks
 from npresnet.plots.over_time import Panel, over_time
-from npresnet.plots.path_lengths import path_lengths
+from npresnet.plots.path_lengths import PathLengths, path_lengths
 from npresnet.plots.planes import planes
 from npresnet.plots.responses import responses
 from npresnet.plots.river import Course, river
@@ -22,6 +22,7 @@ from npresnet.plots.tiles import tiles
 __all__ = [
     "Course",
     "Panel",
+    "PathLengths",
     "Patient",
     "Slice",
     "Thumbnails",

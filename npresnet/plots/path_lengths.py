@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from npresnet.plots import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _DECADES = 12  # of norms to show below the largest
 
 
+class PathLengths(NamedTuple):
+    """One gradient, split by the number of branches that it crossed."""
+
+    paths: Sequence[int]  # how many paths cross k branches, at index k
+    norms: NDArray[np.floating[Any]]  # of the gradient's parts, at index k
+    shares: NDArray[np.floating[Any]]  # of the parts in the gradient; they add up to 1
+    subject: str  # what network, on what batch
+
+
 def path_lengths(
-    paths: Sequence[int],
-    norms: NDArray[np.floating[Any]],
-    shares: NDArray[np.floating[Any]],
-    subject: str,
-    path: str | Path | None = None,
+    spectra: Sequence[PathLengths], path: str | Path | None = None
 ) -> Figure:
     """Draw two distributions over path length, and the norms of the parts.
 
     Parameters
     ----------
-    paths : sequence of int
-        How many paths cross k branches, at index k.
-    norms : ndarray of shape (len(paths),)
-        Norms of the gradient's parts.
-    shares : ndarray of shape (len(paths),)
-        Shares of the parts in the gradient; they add up to 1.
-    subject : str
-        What network, on what batch.
+    spectra : sequence of PathLengths
+        Drawn side by side, on the same scales.
     path : path, optional
         Where to write the picture; the suffix decides the format.
 
@@ -47,77 +47,106 @@ def path_lengths(
     Raises
     ------
     ValueError
-        If the three are not of one length.
+        If there are none, or a one's paths, norms and shares are not of one length.
     """
-    if not len(paths) == len(norms) == len(shares) or not len(paths):
-        raise ValueError(
-            f"paths, norms, shares: expected one length above 0, got {len(paths)}, "
-            f"{len(norms)} and {len(shares)}"
-        )
-    from matplotlib.ticker import MaxNLocator
-
-    k = np.arange(len(paths))
-    everything = sum(paths)
-    of_paths = np.array([count / everything for count in paths])
-    with style.house_style():
-        figure, (upper, lower) = style.new_figure(
-            1, width=7.5, height=6.6, rows=2, sharex=True, height_ratios=[3, 2]
-        )
-        upper.bar(
-            k, 100 * shares, 0.82, color=style.BLUE, label="of the gradient", zorder=2
-        )
-        upper.stairs(
-            100 * of_paths,
-            np.arange(len(paths) + 1) - 0.5,
-            baseline=None,
-            color=style.BLACK,
-            linestyle="--",
-            linewidth=1.4,
-            label=f"of the {_count(everything)} path{'s' * (everything > 1)}",
-            zorder=3,
-        )
-        means = [(float(shares @ k), style.BLUE), (float(of_paths @ k), style.BLACK)]
-        for (mean, colour), side in zip(sorted(means), ("right", "left"), strict=True):
-            upper.axvline(mean, color=colour, linestyle=":", linewidth=1.2, zorder=1)
-            upper.annotate(
-                f"mean {mean:.1f}",
-                (mean, 1),
-                xycoords=upper.get_xaxis_transform(),
-                xytext=(-3 if side == "right" else 3, -2),
-                textcoords="offset points",
-                ha=side,
-                va="top",
-                size=8.5,
-                color=colour,
+    if not spectra:
+        raise ValueError("spectra: expected one or more, got none")
+    for one in spectra:
+        if not len(one.paths) == len(one.norms) == len(one.shares) or not one.paths:
+            raise ValueError(
+                "paths, norms, shares: expected one length above 0, got "
+                f"{len(one.paths)}, {len(one.norms)} and {len(one.shares)}"
             )
-        upper.axhline(0, color=style.GREY, linewidth=0.8)
-        upper.margins(y=0.12)  # room for the means
-        if shares.min() > -0.001:  # less would not be seen
-            upper.set_ylim(bottom=0)
-        upper.set_ylabel("share (%)")
-        upper.legend(loc="best", title="what crossed k branches")
-
-        known = norms > 0
-        lower.vlines(k[known], 0, norms[known], color=style.BLUE, linewidth=1.2)
-        lower.plot(k[known], norms[known], style.SHORTCUT.marker, color=style.BLUE)
-        if known.any():
-            top = float(norms.max())
-            lower.set_yscale("log")
-            lower.set_ylim(max(norms[known].min() / 3, top / 10.0**_DECADES), 3 * top)
-        lower.set_ylabel("norm of the part")
-        lower.set_xlabel("residual branches crossed, k")
-        lower.set_xlim(-0.8, len(paths) - 0.2)
-        lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    columns = len(spectra)
+    with style.house_style():
+        figure, axes = style.new_figure(
+            columns,
+            width=7.5 if columns == 1 else 2.0 + 4.2 * columns,
+            height=6.6 if columns == 1 else 5.4,
+            rows=2,
+            sharex="col",
+            sharey="row",
+            height_ratios=[3, 2],
+        )
+        for one, upper, lower in zip(
+            spectra, axes[:columns], axes[columns:], strict=True
+        ):
+            _draw_shares(upper, one)
+            _draw_norms(lower, one)
+        # Axes of a row share their limits, so these come after all bars.
+        shares = np.concatenate([one.shares for one in spectra])
+        if shares.min() > -0.01 * shares.max():  # less would not be seen
+            axes[0].set_ylim(bottom=0)
+        axes[0].set_ylabel("share (%)")
+        what = "what crossed k branches"
+        if columns == 1:
+            axes[0].legend(loc="best", title=what)
+        else:  # bars and steps leave no room in narrow axes
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside right upper", title=what)
+        known = np.concatenate([one.norms[one.norms > 0] for one in spectra])
+        if known.size:
+            top = float(known.max())
+            axes[columns].set_yscale("log")
+            bottom = max(known.min() / 3, top / 10.0**_DECADES)
+            axes[columns].set_ylim(bottom, 3 * top)
+        axes[columns].set_ylabel("norm of the part")
         style.title(figure, "Path lengths of the gradient")
         style.caption(
             figure,
             "A part's share is its scalar product with the whole gradient, divided by "
             "the gradient's\nwith itself: the bars add up to 100 %. Dotted: means.",
         )
-        upper.set_title(subject, size=9.5, weight="normal")
         if path is not None:
             style.save(figure, path)
     return figure
+
+
+def _draw_shares(axes: Axes, one: PathLengths) -> None:
+    k = np.arange(len(one.paths))
+    everything = sum(one.paths)
+    of_paths = np.array([count / everything for count in one.paths])
+    axes.bar(
+        k, 100 * one.shares, 0.82, color=style.BLUE, label="of the gradient", zorder=2
+    )
+    axes.stairs(
+        100 * of_paths,
+        np.arange(len(k) + 1) - 0.5,
+        baseline=None,
+        color=style.BLACK,
+        linestyle="--",
+        linewidth=1.4,
+        label=f"of the {_count(everything)} path{'s' * (everything > 1)}",
+        zorder=3,
+    )
+    means = [(float(one.shares @ k), style.BLUE), (float(of_paths @ k), style.BLACK)]
+    for (mean, colour), side in zip(sorted(means), ("right", "left"), strict=True):
+        axes.axvline(mean, color=colour, linestyle=":", linewidth=1.2, zorder=1)
+        axes.annotate(
+            f"mean {mean:.1f}",
+            (mean, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(-3 if side == "right" else 3, -2),
+            textcoords="offset points",
+            ha=side,
+            va="top",
+            size=8.5,
+            color=colour,
+        )
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    axes.margins(y=0.12)  # room for the means
+    axes.set_title(one.subject, size=9.5, weight="normal")
+
+
+def _draw_norms(axes: Axes, one: PathLengths) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    k, known = np.arange(len(one.paths)), one.norms > 0
+    axes.vlines(k[known], 0, one.norms[known], color=style.BLUE, linewidth=1.2)
+    axes.plot(k[known], one.norms[known], style.SHORTCUT.marker, color=style.BLUE)
+    axes.set_xlabel("residual branches crossed, k")
+    axes.set_xlim(-0.8, len(k) - 0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _count(number: int) -> str:

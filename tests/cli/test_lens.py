@@ -132,6 +132,15 @@ def test_a_spectrum_is_written_and_printed(run, tmp_path):
     assert picture.startswith(b"\x89PNG")
 
 
+def test_spectra_before_and_after_training_are_one_picture(run, tmp_path):
+    result = invoke(
+        *("lens", "spectrum", "resnet8", run, "--images", 4, "--out", tmp_path)
+    )
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "spectrum-resnet8-small.png").exists()
+    assert (tmp_path / "spectrum-small.csv").exists()
+
+
 def test_cost_agrees_with_summary_and_measures_times(tmp_path):
     args = ("lens", "cost", "resnet8", "--input", "1,16,16", "--repeats", 2)
     answer = last_json(invoke(*args, "--json", "--out", tmp_path))

@@ -31,7 +31,9 @@ def test_quoted_code_stands_in_its_file():
     assert code in (ROOT / name).read_text()
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
+@pytest.mark.parametrize(
+    "link", re.findall(r"(?:\]\(|src=\")([^)\"#:]+)[)\"#]", README)
+)
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
 

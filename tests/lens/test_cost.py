@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from npresnet.backend.geometry import Geometry
+from npresnet.backend.reference import im2col
 from tests.lens.state import left_as_it_was
 
 
@@ -68,6 +70,27 @@ def test_times_are_measured_per_layer_where_asked_for():
     assert " ms" in repr(cost)
 
 
+def test_bytes_of_im2col_are_those_of_its_columns():
+    conv = nr.nn.Conv2d(6, 4, (3, 2), stride=2, padding=1, groups=2, dtype=np.float64)
+    rows = nr.lens.cost(nr.nn.Sequential(conv), (6, 9, 8)).rows
+    x = np.zeros((1, 6, 9, 8))
+    columns = im2col(x, Geometry.of((9, 8), (3, 2), 2, 1))
+    assert rows[0].im2col_bytes == columns.nbytes
+    assert nr.lens.cost(nr.models.resnet8(), (3, 8, 8)).rows[-1].im2col_bytes == 0
+
+
+def test_backward_is_timed_where_there_is_one():
+    model = nr.models.resnet8().eval()
+    cost = nr.lens.cost(model, (3, 8, 8), repeats=2)
+    assert all(row.backward_seconds > 0 for row in cost.rows)
+    assert " and backward " in repr(cost)
+    folded = nr.inference(model)
+    with left_as_it_was(folded):
+        cost = nr.lens.cost(folded, (3, 8, 8), repeats=2)
+    assert cost.seconds > 0
+    assert cost.backward_seconds is None
+
+
 def test_a_slow_layer_is_found():
     model = nr.models.resnet8()
     forward = model.layer2[0].bn1.forward
@@ -88,7 +111,8 @@ def test_costs_are_drawn_layer_by_layer(repeats):
     cost = nr.lens.cost(nr.models.resnet8(), (3, 8, 8), repeats=repeats)
     figure = cost.plot()
     titles = [axes.get_ylabel() for axes in figure.axes]
-    assert titles == ["parameters", "MACs", "outputs (bytes)"] + ["time (s)"] * repeats
+    timed = ["time (s)", "backward (s)"] * repeats
+    assert titles == ["parameters", "MACs", "outputs (bytes)", *timed]
     heights = [bar.get_height() for bar in figure.axes[1].containers[0]]
     assert heights == [row.macs for row in cost.rows]
     named = [label.get_text() for label in figure.axes[-1].get_xticklabels()]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=9,
     metavar="N",
-    help="Forward passes to time; 0 measures no times.  [default: 9]",
+    help="Passes to time, both ways; 0 measures no times.  [default: 9]",
 )
 @options.threads
 @output_options
@@ -48,8 +48,9 @@ def cost(
 ) -> None:
     """Show what each layer costs: parameters, MACs, bytes, seconds.
 
-    For one image, forward. MACs are multiply-adds of convolutions and linear layers;
-    a layer's time is the median over the passes.
+    For one image, in evaluation mode. MACs are multiply-adds of convolutions and
+    linear layers, forward; im2col bytes are those of the columns that are not written
+    down here; a layer's times, forward and backward, are medians over the passes.
 
     Try:
       npresnet lens cost resnet50
