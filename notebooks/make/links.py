@@ -15,7 +15,9 @@ from notebooks.make.pair import COURSE
 _LINK = re.compile(
     r"\]\((?P<path>\.\./[^)#\s]+\.py)(?P<lines>#[L\d-]*)?\s+\"(?P<name>[\w.]+)\"\)"
 )
-_ANY = re.compile(r"\]\((?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?P<title>[^)]*)\)")
+_ANY = re.compile(
+    r"\]\((?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?P<title>(?:\s[^)]*)?)\)"
+)
 
 
 def relink(text: str) -> str:

@@ -162,6 +162,7 @@ def test_links_get_their_lines_and_old_ones_are_noticed():
     assert "old" in links.broken_links(old)[0]
     assert "needs a title" in links.broken_links(f"[it]({path}#L1-L2)")[0]
     assert "does not exist" in links.broken_links("[it](../nowhere.md)")[0]
+    assert links.broken_links("[it](https://arxiv.org/abs/1512.03385)") == []
 
 
 def test_a_notebook_without_question_is_refused(text):
