@@ -309,9 +309,9 @@ assert (14 + 2) / (14 * 2) < (28 + 1) / 28  # more vectors, fewer loads
 assert 9 * 3 + 3 + 1 <= 32
 
 # %% [markdown]
-# 9 x 3 would need fewer loads still, but three vectors of channels divide few channel
-# counts: 48 lanes of 16. With 14 x 2 products are the limit already, and there is
-# nothing more to gain.
+# 9 x 3 would need fewer loads still. But three vectors of 16 are 48 channels, which do
+# not divide 64; and with 14 x 2 the products are the limit already, so that there is
+# nothing to gain.
 #
 # The package's tile is an ordinary Python function first, which says what is computed;
 # the compiled version, written in LLVM's vector types, replaces it inside kernels.
@@ -455,10 +455,11 @@ assert tile_errors[3, 3] > 2 * tile_errors[0, 0]
 assert maps[1].mean() > 2 * maps[0].mean()
 
 # %% [markdown]
-# Ten times the rounding error of direct sums, and still far below what a weight changes
-# in one step of training. `nr.using_algorithm("direct")` is there for who wants the
-# last digits. Winograd needs float32, 3x3, stride 1, at least 16 channels and a few
-# tiles of work; everything else takes the register tile.
+# Between five and ten times the rounding error of direct sums: of the seven digits that a
+# float32 has, Winograd costs one. `nr.using_algorithm("direct")` is there for who wants
+# it back. Winograd is for float32, 3x3 and stride 1, from 16 channels on;
+# [`suits`](../npresnet/backend/kernels/winograd.py#L68-L81 "suits") decides. Everything else
+# takes the register tile.
 #
 # ## All rungs
 
@@ -530,15 +531,15 @@ work = {
         2 * matrix.size,
         intensity(2 * matrix.size, matrix, vector, vector_out),
     ),
-    "3x3 convolution": (
-        lambda: F.conv2d_forward(x, weight, padding=1),
-        operations,
-        intensity(operations, x, weight, direct),
-    ),
     "product of matrices": (
         lambda: square @ square,
         2 * 512**3,
         intensity(2 * 512**3, square, square, square),
+    ),
+    "3x3 convolution": (
+        lambda: F.conv2d_forward(x, weight, padding=1),
+        operations,
+        intensity(operations, x, weight, direct),
     ),
 }
 for name, (_, _, value) in work.items():
@@ -565,12 +566,13 @@ def roofline(reached, peak, bandwidth):
         for (name, value), marker in marks:
             at = work[name][2]
             axes.plot([at], [value], marker, color=style.BLUE, markersize=8)
+            beside = name == "product of matrices"
             axes.annotate(
                 name,
                 (at, value),
-                xytext=(0, -18),
+                xytext=(-9, -4) if beside else (0, -20),
                 textcoords="offset points",
-                ha="center",
+                ha="right" if beside else "center",
             )
         low = min(reached.values()) / 4
         axes.set(xscale="log", yscale="log", ylim=(low, 3 * peak), xlim=(0.03, 400))
@@ -712,14 +714,14 @@ for name, (out, tolerance) in ways.items():
 
 # %% [markdown]
 # Where to read:
-# [`make_product_tile`](../npresnet/backend/kernels/tile.py#L1-L1 "make_product_tile")
-# and [`make_sum_tile`](../npresnet/backend/kernels/tile.py#L1-L1 "make_sum_tile"),
-# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L1-L1 "fused_conv2d") and
-# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L1-L1 "_plan"),
-# [`lay_out`](../npresnet/backend/kernels/layout.py#L1-L1 "lay_out"), which makes the
-# border, [Winograd](../npresnet/backend/kernels/winograd.py#L1-L1 "_convolve"), the
-# [gradient by the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L1-L1 "conv2d_grad_weight"),
-# [`share_out`](../npresnet/backend/threads.py#L1-L1 "share_out"), and
+# [`make_product_tile`](../npresnet/backend/kernels/tile.py#L58-L183 "make_product_tile")
+# and [`make_sum_tile`](../npresnet/backend/kernels/tile.py#L186-L287 "make_sum_tile"),
+# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L69 "fused_conv2d") and
+# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L122-L156 "_plan"),
+# [`lay_out`](../npresnet/backend/kernels/layout.py#L230-L254 "lay_out"), which makes the
+# border, [Winograd](../npresnet/backend/kernels/winograd.py#L296-L307 "_convolve"), the
+# [gradient by the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L48-L64 "conv2d_grad_weight"),
+# [`share_out`](../npresnet/backend/threads.py#L151-L160 "share_out"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
