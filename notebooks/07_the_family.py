@@ -59,8 +59,7 @@ print(resnet18)
 # | `(downsample)` | the shortcut $S$, where shapes change: a projection. Where there is no such line, $S(x) = x$ |
 # | `(avgpool)`, `(fc)` | average every channel over the image, then one linear layer |
 #
-# Padding 0 and stride 1 of a 1x1 convolution are not printed where PyTorch does not
-# print them either.
+# What stands at its default is left out, as PyTorch does: padding 0, dilation 1, groups 1.
 #
 # **Predict.** How many lines have `Conv2d` in them?
 
@@ -240,8 +239,8 @@ for C, size in [(64, 56), (128, 28), (256, 14), (512, 7)]:
     assert weights * places == 115_605_504
 
 # %% [markdown]
-# All the same, to the last one. That is the paper's design rule: every stage's layers
-# take the same time.
+# All the same, to the last one. That is the paper's design rule (section 3.3): where the
+# size is halved, channels double, so that a layer costs the same in every stage.
 #
 # Now the whole network: write down every convolution as
 # `(stage, channels in, channels out, kernel, size of the output)`.
@@ -322,8 +321,8 @@ assert paper_cost.parameters == cost50.parameters
 # %% [markdown]
 # ## Two different places
 #
-# **"To make a network smaller, make it faster."** Where the parameters sit and where
-# the multiplications sit are different places.
+# **"With fewer parameters it is faster."** Not necessarily: where the parameters sit and
+# where the multiplications sit are different places.
 
 
 # %%

@@ -49,24 +49,40 @@ side_by_side = seen.transpose(0, 2, 3, 1).ravel()
 
 
 def pieces(memory):
-    """Count the unbroken runs of ones."""
-    return int((np.diff(memory, prepend=0) == 1).sum())
+    """Return begin and length of the unbroken runs of ones."""
+    edges = np.diff(memory, prepend=0, append=0)
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [(int(b), int(e - b)) for b, e in zip(begins, ends, strict=True)]
 
 
-print("channel by channel:", pieces(channel_by_channel), "pieces of 3")
-print("side by side:      ", pieces(side_by_side), "pieces of 12")
+def lines_of_memory(layouts, length=48):
+    """Draw memory in lines, read like a text; what is seen in blue."""
+    with style.house_style():
+        figure, every = style.new_figure(2, width=9.5, height=1.9)
+        for axes, (name, memory) in zip(every, layouts.items(), strict=True):
+            lines = memory.size // length
+            axes.barh(range(lines), length, 0.6, color=style.GRID)
+            for begin, count in pieces(memory):
+                line, left = divmod(begin, length)
+                axes.barh(line, count, 0.6, left, color=style.BLUE)
+            axes.set_title(f"{name}: {len(pieces(memory))} pieces")
+            axes.set(xlim=(0, length), ylim=(lines - 0.5, -0.5))
+            axes.set_axis_off()
+    return figure
+
+
+print("channel by channel, (begin, length):", pieces(channel_by_channel))
+print("side by side:", pieces(side_by_side))
 nr.course.show(
-    nr.plots.planes(
-        [channel_by_channel.reshape(6, 24), side_by_side.reshape(6, 24)],
-        ["channel by channel", "channels side by side"],
-        size=4.5,
-        numbers=False,
+    lines_of_memory(
+        {"channel by channel": channel_by_channel, "side by side": side_by_side}
     ),
-    "Memory, read like a text; bright is what one 3x3 window sees of 4 channels. "
-    "With channels side by side it is three pieces, however many channels there are.",
+    "Memory, read line by line like a text; blue is what one 3x3 window sees of 4 "
+    "channels. With channels side by side it is three pieces, however many channels "
+    "there are.",
 )
-assert pieces(channel_by_channel) == 4 * 3
-assert pieces(side_by_side) == 3
+assert len(pieces(channel_by_channel)) == 4 * 3
+assert [length for _, length in pieces(side_by_side)] == [12, 12, 12]
 
 # %% [markdown]
 # Shapes stay `(N, C, H, W)` in the whole package; only the strides tell.
@@ -570,9 +586,9 @@ def roofline(reached, peak, bandwidth):
             axes.annotate(
                 name,
                 (at, value),
-                xytext=(-9, -4) if beside else (0, -20),
+                xytext=(-9, -4) if beside else (2, -20),
                 textcoords="offset points",
-                ha="right" if beside else "center",
+                ha="right" if beside else "left",
             )
         low = min(reached.values()) / 4
         axes.set(xscale="log", yscale="log", ylim=(low, 3 * peak), xlim=(0.03, 400))
@@ -585,8 +601,8 @@ nr.course.show(
     roofline(reached, peak, bandwidth),
     "Left of the bend memory is the limit, and no better kernel helps; right of it, "
     "arithmetic. An addition, a ReLU, a batch norm are on the left, however clever their "
-    "code; 3x3 convolutions are on the right. What fits in the cache may lie above "
-    "the slanted line, which is that of memory.",
+    "code; 3x3 convolutions are on the right. The slanted line is that of a "
+    "copy; work that only reads, or finds its numbers in the cache, may lie above it.",
 )
 assert reached["addition"] < 0.3 * reached["product of matrices"]
 assert reached["linear, one image"] < 0.7 * reached["product of matrices"]
@@ -675,13 +691,14 @@ nr.course.source(tile.wide_sum)
 # **Predict.** Forward and both gradients, with 1, 2, 3 threads: equal to how many digits?
 
 # %%
-g = rng.standard_normal(truth.shape, dtype=np.float32)
+some_x, some_weight = x[:, :32], weight[:32, :32]  # 32 channels to 32
+g = rng.standard_normal(some_x.shape, dtype=np.float32)
 first = None
 for count in (1, 2, 3):  # cut down to what the machine has
     nr.set_threads(count)
     for algorithm in ("direct", "auto"):
         with nr.using_algorithm(algorithm):
-            y, cache = F.conv2d_forward(x, weight, padding=1)
+            y, cache = F.conv2d_forward(some_x, some_weight, padding=1)
             grad_x, grad_weight, _ = F.conv2d_backward(g, cache)
         bits = {f"{algorithm} {i}": a for i, a in enumerate((y, grad_x, grad_weight))}
         first = bits if first is None else bits | first  # the earliest stays
