@@ -131,7 +131,7 @@ nr.course.source(nr.models.ResNet.forward)
 #
 # Five networks, one recipe. The size is halved by the stem, by the pooling, and at the
 # beginning of stages 2, 3 and 4; each time the channels double. (He et al.,
-# [arXiv 1512.03385](https://arxiv.org/abs/1512.03385), Table 1.)
+# arXiv 1512.03385, Table 1.)
 #
 # | | output, for 224 x 224 | 18 | 34 | 50 | 101 | 152 |
 # |---|---|---|---|---|---|---|
