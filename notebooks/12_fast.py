@@ -462,8 +462,8 @@ nr.course.show(
         numbers=False,
         same_scale=True,
     ),
-    "The mean error at every pixel, both on one scale. Winograd's has a pattern of 4 x 4, "
-    "its tiles: the last row and column of each tile come from the largest factors "
+    "The mean error at every pixel, both on one scale. Winograd's has a pattern of 4 x "
+    "4, its tiles: the last row and column of each tile come from the largest factors "
     "of $A$.",
 )
 tile_errors = maps[1].reshape(7, 4, 7, 4).mean(axis=(0, 2))
@@ -506,8 +506,8 @@ nr.course.show(
     ),
     "Operations of direct convolution per second of processor time, logarithmic on the "
     "left. The dashed line is what NumPy's library reaches in a large product of "
-    "matrices, a fair stand-in for the limit of the core. Winograd can pass it, because "
-    "it gets by with fewer operations than are counted.",
+    "matrices, a fair stand-in for the limit of the core. Winograd can pass it, "
+    "because it gets by with fewer operations than are counted.",
 )
 assert speeds["register tile"] > 500 * speeds["seven loops, Python"]
 assert speeds["register tile"] > 3 * speeds["seven loops, compiled"]
@@ -600,8 +600,8 @@ def roofline(reached, peak, bandwidth):
 nr.course.show(
     roofline(reached, peak, bandwidth),
     "Left of the bend memory is the limit, and no better kernel helps; right of it, "
-    "arithmetic. An addition, a ReLU, a batch norm are on the left, however clever their "
-    "code; 3x3 convolutions are on the right. The slanted line is that of a "
+    "arithmetic. An addition, a ReLU, a batch norm are on the left, however clever "
+    "their code; 3x3 convolutions are on the right. The slanted line is that of a "
     "copy; work that only reads, or finds its numbers in the cache, may lie above it.",
 )
 assert reached["addition"] < 0.3 * reached["product of matrices"]
@@ -665,9 +665,9 @@ nr.course.show(
         columns=1,
         numbers=False,
     ),
-    "The gradient by 4 kernels (down) of 27 weights (across) grows place by place. After "
-    "the first, all rows are multiples of one another: the window, times each channel's "
-    "gradient.",
+    "The gradient by 4 kernels (down) of 27 weights (across) grows place by place. "
+    "After the first, all rows are multiples of one another: the window, times each "
+    "channel's gradient.",
 )
 
 # %% [markdown]
