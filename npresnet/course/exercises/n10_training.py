@@ -183,7 +183,9 @@ EXERCISES = (
         ),
         because="lr / 10 to the power of the milestones that are not ahead.",
         mistakes=(
-            Mistake(_one_step_late, "at the milestone itself the rate is lower already."),
+            Mistake(
+                _one_step_late, "at the milestone itself the rate is lower already."
+            ),
             Mistake(_only_once, "every milestone takes a tenth, not the first alone."),
             Mistake(_going_up, "the rate falls."),
         ),
@@ -217,7 +219,9 @@ EXERCISES = (
         because="sqrt(a (1 - a) / N): four times the images, half the error.",
         mistakes=(
             Mistake(_variance, "that is the variance; take its root."),
-            Mistake(_of_one_image, "that is for one image; a mean of many varies less."),
+            Mistake(
+                _of_one_image, "that is for one image; a mean of many varies less."
+            ),
             Mistake(_in_images, "that is in images; the accuracy is a share."),
         ),
     ),
