@@ -198,7 +198,7 @@ EXERCISES = (
             "First the gap, then the level.",
             "The level on the training images is as high as it gets.",
         ),
-        because="A gap of 29 points, and a test loss that rises while training goes on.",
+        because="A gap of 29 points, and a test loss that rises as it trains.",
         mistakes=(
             Mistake("underfitting", "it has learnt its training images all too well."),
             Mistake(
