@@ -271,7 +271,8 @@ assert failed[0].startswith("loss")
 #
 # `relu(F(x)) + x` instead of `relu(F(x) + x)`, and a backward pass that fits it.
 #
-# **Predict.** Does the gradient check fail? Can this network learn?
+# **Predict.** Do finite differences over the whole block disagree? Can this network
+# learn?
 
 # %%
 losses = learn("relu_before_the_addition", by_heart=True)
@@ -289,17 +290,22 @@ with bugs.inject("relu_before_the_addition"):
 print(f"by heart: {losses[0]:.2f} -> {losses[-1]:.2f}")
 print(f"finite differences: largest error {max(one.error for one in gradients):.0e}")
 print("smallest out - x:", (out - features).min(), " by definition: it may be negative")
+error, _ = books("relu_before_the_addition")
+print(f"ledger: largest error {error:.2f}; steps that fail:", ", ".join(failed))
 print("as defined:", np.allclose(out, by_definition, atol=1e-5))
 assert losses[-1] < 0.5
 assert max(one.error for one in gradients) < 1e-5
 assert not np.allclose(out, by_definition, atol=1e-2)
 assert (out - features).min() >= -1e-6
+assert error > 0.01
+assert failed
 
 # %% [markdown]
 # **"The gradient check passed, so the layer is right."** It proves that backward is the
 # derivative of forward: of *whatever* forward computes. That forward is a ResNet only
-# the definition says, or weights that somebody else has trained. Here blocks can add
-# and never take away.
+# the definition says, or weights that somebody else has trained. Ledger and stepper
+# notice because they hold the definition against it: they know that a block adds, and
+# that the ReLU comes after. Here blocks can add and never take away.
 #
 # ## 6 · The forgotten line
 #
@@ -491,16 +497,16 @@ seen = dict(zip(chosen, table.astype(bool), strict=True))
 assert seen["shortcut_gradient_forgotten"][:2].all()
 assert not seen["col2im_overwrites"][0]
 assert seen["col2im_overwrites"][1]
-assert not seen["relu_before_the_addition"].any()  # only its definition tells
+assert seen["relu_before_the_addition"][:2].all()  # they know the definition
 assert list(seen["optimizer_forgets_to_zero"]) == [False, False, True, False, False]
 assert list(seen["labels_not_shuffled"]) == [False, False, False, True, False]
 assert list(seen["eval_mode_forgotten"]) == [False, False, False, False, True]
 
 # %% [markdown]
-# No column is full, and one row is empty. That is why the package's tests are of several
-# kinds: finite differences, comparison with PyTorch, published weights, and properties
-# of the loop. [Its kill table](../docs/kill_table.md) lists every bug with the tests
-# that catch it. To read on:
+# No column is full. That is why the package's tests are of several kinds: finite
+# differences, comparison with PyTorch, published weights, and properties of the loop.
+# [Its kill table](../docs/kill_table.md) lists every bug with the tests that catch it.
+# To read on:
 #
 # - [`inject`](../npresnet/lens/bugs/patching.py#L1-L1 "inject"): how a bug gets in and
 #   out,
