@@ -26,7 +26,12 @@ print(train)
 print(test)
 shown = train.images[:20].transpose(0, 2, 3, 1) / 255  # (20, 8, 8, 3), 0 to 1
 nr.course.show(
-    nr.plots.tiles(shown, [str(label) for label in train.labels[:20]], "Digits", ""),
+    nr.plots.tiles(
+        shown,
+        [str(label) for label in train.labels[:20]],
+        "Digits",
+        "The first twenty.",
+    ),
     "Twenty of the training images, 8x8 pixels, with their labels. The network sees "
     "these, and is judged on others.",
 )
@@ -328,9 +333,9 @@ model, run = fit("digits", recipe.changed(epochs=8))
 print(f"{run.test.correct} of {run.test.total} test images are right")
 nr.course.show(
     nr.plots.learning_curves(run.history),
-    "Left, the share that is right; middle, the loss, on a logarithmic axis where it "
-    "falls far; right, the learning rate. The curves are rough while the rate is high "
-    "and settle as it falls.",
+    "Left, the share that is right; middle, the loss, on a logarithmic axis, for it falls "
+    "far; right, the learning rate. Most is learnt while the rate is high; the loss goes "
+    "on falling as the rate does.",
 )
 assert run.test.accuracy > 0.9
 assert run.history[-1]["train_loss"] < run.history[0]["train_loss"] / 3
@@ -356,16 +361,16 @@ assert alike > collected
 # **Predict** what the curves of these three runs look like, before you see them:
 #
 # 1. 100 training images instead of 1,437, no augmentation, no weight decay;
-# 2. 400 images and a learning rate of 0.0005 instead of 0.1, for four epochs;
+# 2. 400 images and a learning rate of 0.005 instead of 0.1, for four epochs;
 # 3. the same with a learning rate of 20.
 
 # %% tags=["varies"]
 bare = {"crop_padding": 0, "weight_decay": 0.0}
 few, some = train.subset(np.arange(100)), train.subset(np.arange(400))
-slowly, wildly = (recipe.changed(lr=lr, epochs=4) for lr in (5e-4, 20.0))
+slowly, wildly = (recipe.changed(lr=lr, epochs=4) for lr in (5e-3, 20.0))
 failures = {
     "100 images: overfitting": fit("few", recipe.changed(**bare), few)[1],
-    "lr 0.0005: underfitting": fit("slow", slowly, some)[1],
+    "lr 0.005: underfitting": fit("slow", slowly, some)[1],
     "lr 20: too high": fit("wild", wildly, some)[1],
 }
 
@@ -380,7 +385,8 @@ def draw_failures():
                 numbers = range(1, len(values) + 1)
                 axes.plot(numbers, values, label=which, **look.keywords(len(values)))
             axes.set(title=name, xlabel="epoch", ylim=(0, 102))
-            axes.legend()
+            axes.legend(loc="center right")
+            axes.locator_params(axis="x", integer=True)
         panels[0].set_ylabel("images right (%)")
     return figure
 
@@ -388,8 +394,8 @@ def draw_failures():
 nr.course.show(
     draw_failures(),
     "Left, a gap: all of the 100 training images are right and many test images are "
-    "not; more training does not help, more images do. Middle, no gap, both low and "
-    "still rising: it was stopped, or steps too slowly. Right, no gap and no progress: "
+    "not; more training does not help, more images do. Middle, no gap, both low: "
+    "it steps too slowly, or was stopped too early. Right, no gap and no progress: "
     "the steps throw it about.",
 )
 over, under, wild = failures.values()
@@ -524,8 +530,8 @@ if data_dir:
         out=runs / "cifar10",
         quiet=True,
     )
-    print(f"thirty steps: loss {started.history[-1]['train_loss']:.2f}")
-    assert started.history[-1]["train_loss"] < math.log(10)
+    print(f"thirty steps: {started.test.accuracy:.0%} right, of ten classes")
+    assert started.test.accuracy > 0.13
 else:
     print("no CIFAR-10 here: the digits will do")
 

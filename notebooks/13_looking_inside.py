@@ -429,12 +429,12 @@ assert cut.removals[-1].accuracy < accuracies.max()
 #
 # Where to read on:
 #
-# - [`filters`](../npresnet/lens/filters.py#L1-L1 "filters"),
-#   [`feature_maps`](../npresnet/lens/feature_maps.py#L1-L1 "feature_maps"),
-#   [`activations`](../npresnet/lens/activations.py#L1-L1 "activations"),
-# - [`saliency`](../npresnet/lens/saliency.py#L1-L1 "saliency"),
-#   [`grad_cam`](../npresnet/lens/grad_cam.py#L1-L1 "grad_cam"): with their sources,
-# - [`lesion`](../npresnet/lens/lesion.py#L1-L1 "lesion"),
+# - [`filters`](../npresnet/lens/filters.py#L112-L162 "filters"),
+#   [`feature_maps`](../npresnet/lens/feature_maps.py#L111-L163 "feature_maps"),
+#   [`activations`](../npresnet/lens/activations.py#L126-L169 "activations"),
+# - [`saliency`](../npresnet/lens/saliency.py#L45-L119 "saliency"),
+#   [`grad_cam`](../npresnet/lens/grad_cam.py#L48-L156 "grad_cam"): with their sources,
+# - [`lesion`](../npresnet/lens/lesion.py#L231-L372 "lesion"),
 # - [the lens](../docs/lens.md) on the command line, with CIFAR-10 and published weights.
 
 # %% [markdown]
