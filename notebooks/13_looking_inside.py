@@ -40,9 +40,9 @@ some = [int(np.flatnonzero(test.labels == digit)[0]) for digit in range(10)]
 pictures = test.images[some]
 nr.course.show(
     nr.lens.grad_cam(
-        model, x[some][:5], layer="layer2", classes=test.classes, pictures=pictures[:5]
+        model, x[some][:4], layer="layer2", classes=test.classes, pictures=pictures[:4]
     ).plot(),
-    "Five test images and, over them, where the second stage finds what speaks for the "
+    "Four test images and, over them, where the second stage finds what speaks for the "
     "predicted class (Grad-CAM). It looks convincing. By the end of this notebook you "
     "know what it is worth.",
 )
@@ -84,7 +84,7 @@ cosines = (before * after).sum(axis=1) / lengths
 print(
     f"cosine of a filter with its beginning: {cosines.min():.2f} to {cosines.max():.2f}"
 )
-assert np.median(cosines) > 0.3
+assert np.median(cosines) > 0.6
 
 # %% [markdown]
 # Most still point the way they were thrown. Random filters are good features already;
@@ -108,10 +108,9 @@ for layer in layers:
     print(f"{layer:6}", nr.lens.feature_maps(model, x[:1], layer).maps.shape[1:])
 nr.course.sliders(
     maps,
-    "A three, in the channels of the first stage: edges of one direction or another, the "
-    "ground, the stroke. In a running notebook the slider goes deeper: the maps get "
-    "smaller and more of them stay empty, until 2x2 pixels say little about *where* and "
-    "much about *what*.",
+    "A three, in the channels of the first stage: pieces of the stroke, its edges, the "
+    "ground beside it. In a running notebook the slider goes deeper: the maps get "
+    "smaller, until 2x2 pixels say little about *where* and much about *what*.",
     start={"layer": "layer1"},
     layer=layers,
 )
@@ -394,7 +393,8 @@ assert abs(similarity["Grad-CAM"][-1]) < 0.5
 # Looking is one thing, cutting another. Delete the branch of one block of the *trained*
 # network: what remains is its shortcut.
 #
-# **Predict.** Six blocks. A plain network with a layer missing is at chance, 10 %. How much is left here, block by block? Where does it hurt most?
+# **Predict.** Six blocks. A plain network with a layer missing is mostly near chance,
+# 10 %. How much is left here, block by block? Where does it hurt most?
 
 # %% tags=["varies"]
 sub = np.arange(0, 360, 3)
@@ -404,21 +404,23 @@ cut = nr.lens.lesion(
 print(cut)
 nr.course.show(
     cut.plot(),
-    "Each block deleted on its own, several at once, and pairs swapped. Without one of "
-    "the blocks the network still reads; what it has lost differs from block to block.",
+    "Left, each block deleted on its own: without the last one the network reads almost "
+    "as before, without the first hardly at all. Middle, several deleted at random: two "
+    "are too many for a network of six. Right, two blocks of one shape swapped.",
 )
 accuracies = np.array([row.accuracy for row in cut.rows])
 stays = [row.stays for row in cut.rows]
 assert stays.count("identity") == 4
-assert accuracies.max() > 0.5 > cut.chance
-assert cut.removals[-1].accuracy < accuracies.max()
+assert accuracies.max() > 0.8 > 0.6 > accuracies.min()
+assert cut.removals[1].accuracy < cut.removals[0].accuracy  # two, one
 
 # %% [markdown]
-# <details><summary>Why it survives</summary>
+# <details><summary>Why it survives at all</summary>
 #
 # With $L$ blocks there are $2^L$ paths from the image to the logits: at each block the
 # shortcut or the branch. Without one branch half of them are left, all those that took
-# its shortcut. A plain network has a single path, and cutting it ends everything.
+# its shortcut. A plain network has a single path, and cutting it mostly ends
+# everything. With more blocks one of them matters less: six are few.
 # [Trained twins of 20 layers](../docs/lens_lesions.md) side by side.
 #
 # </details>
