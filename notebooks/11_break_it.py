@@ -125,11 +125,15 @@ losses = learn("shortcut_gradient_forgotten", by_heart=True)
 print(f"by heart: {losses[0]:.2f} -> {losses[-1]:.2f}")
 print(f"ledger: largest error {error:.2f}")
 nr.course.show(
-    wrong_ledger.plot(),
-    "The river of the gradient, from the loss down to the images, with the bug. Blue "
-    "went along the shortcut and orange through the branch. What goes on below a block "
-    "should be both together; here the blue arm ends.",
+    right_ledger.plot(beside=wrong_ledger),
+    "The river of the gradient, from the loss down to the images: left as it should be, "
+    "right with the bug. Blue went along the shortcut and orange through the branch. At "
+    "`layer3.0` the same comes in on both sides, but on the right less goes on (the "
+    "numbers): the branch alone. It still looks like a river; only the sum tells.",
 )
+right_row, wrong_row = right_ledger.rows[-1], wrong_ledger.rows[-1]  # layer3.0
+assert wrong_row.grad_output_norm == right_row.grad_output_norm
+assert wrong_row.grad_input_norm < right_row.grad_input_norm
 assert losses[-1] < losses[0] / 2  # it learns all the same!
 assert losses[0] == right_heart[0]  # the forward pass is untouched
 assert error > 0.1
@@ -441,7 +445,7 @@ def draw_losses():
         for look, (name, losses) in zip(looks, learning.items(), strict=True):
             axes.plot(losses, label=name, **look.keywords(len(losses)))
         axes.axhline(level_of_guessing, color=style.GREY, linewidth=0.8)
-        axes.text(0, level_of_guessing, "guessing", color=style.GREY, va="bottom")
+        axes.text(11, level_of_guessing, "guessing", color=style.GREY, va="top")
         axes.set(xlabel="step", ylabel="loss (nats)", title="One epoch", ylim=(0, 6))
         axes.legend()
     return figure
