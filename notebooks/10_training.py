@@ -324,12 +324,12 @@ assert one_cycle(total - 1) == 0
 # %% [markdown]
 # ## Training, and its curves
 #
-# Eight epochs, 184 steps of 64 images; the recipe's own 20 take a few seconds more.
-# **Predict** how many of the 360 test images are right in the end. And which of the two
-# curves will be *above*: accuracy on the images it learns from, or on the test images?
+# Twenty epochs: 460 steps of 64 images. **Predict** how many of the 360 test images are
+# right in the end. And which of the two curves will be *above*: accuracy on the images
+# it learns from, or on the test images?
 
 # %% tags=["varies"]
-model, run = fit("digits", recipe.changed(epochs=8))
+model, run = fit("digits", recipe)
 print(f"{run.test.correct} of {run.test.total} test images are right")
 nr.course.show(
     nr.plots.learning_curves(run.history),
@@ -337,7 +337,7 @@ nr.course.show(
     "far; right, the learning rate. Most is learnt while the rate is high; the loss goes "
     "on falling as the rate does.",
 )
-assert run.test.accuracy > 0.9
+assert run.test.accuracy > 0.95
 assert run.history[-1]["train_loss"] < run.history[0]["train_loss"] / 3
 
 # %% [markdown]
