@@ -24,15 +24,15 @@ from npresnet.plots import style
 train, test = nr.data.digits()
 print(train)
 print(test)
-shown = train.images[:20].transpose(0, 2, 3, 1) / 255  # (20, 8, 8, 3), 0 to 1
+shown = train.images[:18].transpose(0, 2, 3, 1) / 255  # (18, 8, 8, 3), 0 to 1
 nr.course.show(
     nr.plots.tiles(
         shown,
-        [str(label) for label in train.labels[:20]],
+        [str(label) for label in train.labels[:18]],
         "Digits",
-        "The first twenty.",
+        "The first eighteen.",
     ),
-    "Twenty of the training images, 8x8 pixels, with their labels. The network sees "
+    "Eighteen of the training images, 8x8 pixels, with their labels. The network sees "
     "these, and is judged on others.",
 )
 

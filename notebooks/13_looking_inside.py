@@ -293,9 +293,9 @@ assert np.isclose(slope, cam.weights[0, k], rtol=1e-3)
 # ## The sanity check
 #
 # **"The map lies on the digit, so the network looks at the digit."** An edge detector
-# draws maps that lie on the digit as well, without any network. Adebayo et al.
-# ([arXiv 1810.03292](https://arxiv.org/abs/1810.03292)) ask for more: when you *destroy*
-# the network, from the classifier down, the map must change.
+# draws maps that lie on the digit as well, without any network. Adebayo et al. (arXiv
+# 1810.03292) ask for more: when you *destroy* the network, from the classifier down, the
+# map must change.
 #
 # **Predict.** Three methods: saliency, Grad-CAM, and an edge detector that only looks at
 # the image. Which of the three changes as the weights become random?
