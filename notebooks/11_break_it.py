@@ -113,7 +113,7 @@ assert level(right_losses) < 1.3
 #
 # ## 1 · The shortcut's gradient, forgotten
 #
-# "Addition has no weights, so it needs no backward pass."
+# **"Addition has no weights, so it needs no backward pass."**
 #
 # **Predict.** Will the loss still fall? Which of the two, ledger or first loss, notices?
 
@@ -402,7 +402,7 @@ print("labels compared one by one: the bug is seen")
 # The bug measures in training mode: batch norm then uses the batch at hand.
 #
 # **Predict.** You measure the same network twice on the same images, in batches of 4 and
-# of 360. Do the losses agree?
+# of 120. Do the losses agree?
 
 # %%
 model = fresh().train()
@@ -413,7 +413,7 @@ for images, labels in nr.data.batches(train, 64, shuffle=True, seed=0, epoch=1):
 
 
 def two_batch_sizes():
-    """Measure in batches of 4 and of 360."""
+    """Measure in batches of 4 and of 120."""
     evaluation = nr.training.evaluation
     part = test.subset(np.arange(120))
     return [evaluation.evaluate(model, part, size).loss for size in (4, 120)]
