@@ -287,8 +287,9 @@ assert np.isclose(small, full / 10, rtol=1e-3)
 # %%
 train, _ = nr.data.digits()
 images = nr.data.normalize(train.images[:8], train.mean, train.std)
+images = images.astype(np.float64)  # so that the checks below can be strict
 labels = train.labels[:8]
-model = nr.models.resnet8()
+model = nr.models.resnet8(dtype=np.float64)
 steps = nr.lens.steps(model, images, labels, within="layer1.0")
 for step in steps:
     norms = " + ".join(f"{np.linalg.norm(a):.3f}" for a in step.grad_outputs)
