@@ -232,7 +232,7 @@ def gradients(shortcut, branch):
     out = one(x)
     arrived = one.backward(g)
     one.bn2.weight.data[:] = 1.0
-    return g, g * (out > 0), arrived
+    return g, np.where(out > 0, g, 0.0), arrived
 
 
 def picture(shortcut, branch):
@@ -394,7 +394,7 @@ assert np.allclose(mine, total)  # what was x is now F(x) + x
 #
 # `shortcut` is not a copy of $x$, it is $x$; and `conv1` has kept $x$ for its weight's
 # gradient. After `+=` the array that it kept holds $F(x) + x$. The gradient by $x$
-# needs the weights only, so it stays right. A test that looks at outputs and at
+# needs `conv1`'s weights and what later layers kept, not $x$; it stays right. A test that looks at outputs and at
 # `grad_x` sees nothing.
 #
 # </details>

@@ -497,12 +497,12 @@ for name, one in kinds.items():
     assert len(checks) == 1 + sum(1 for _ in one.parameters())
 
 # %% [markdown]
-# Where to read: [`BasicBlock`](../npresnet/models/blocks.py#L1-L1 "BasicBlock"),
-# [`Bottleneck`](../npresnet/models/blocks.py#L1-L1 "Bottleneck"),
-# [`projection`](../npresnet/models/blocks.py#L1-L1 "projection"),
-# [`zero_pad_shortcut_forward`](../npresnet/functional/shortcut.py#L1-L1 "zero_pad_shortcut_forward"),
+# Where to read: [`BasicBlock`](../npresnet/models/blocks.py#L131-L183 "BasicBlock"),
+# [`Bottleneck`](../npresnet/models/blocks.py#L206-L270 "Bottleneck"),
+# [`projection`](../npresnet/models/blocks.py#L57-L69 "projection"),
+# [`zero_pad_shortcut_forward`](../npresnet/functional/shortcut.py#L31-L79 "zero_pad_shortcut_forward"),
 # the [derivation of shortcut A](../docs/derivations/zero_pad_shortcut.md), and
-# [`cost`](../npresnet/lens/cost.py#L1-L1 "cost").
+# [`cost`](../npresnet/lens/cost.py#L139-L196 "cost").
 #
 # ## Exercises
 #
