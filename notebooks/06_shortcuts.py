@@ -267,7 +267,7 @@ for name, one in through.items():
 # ## Two kinds of branch
 #
 # A **basic block** is 3x3, 3x3. A **bottleneck** is 1x1 down to a quarter of the
-# channels, 3x3 there, 1x1 up again. Both are drawn here for 256 channels and 14x14
+# channels, 3x3 there, 1x1 up again. Both are drawn here for 256 channels and 7x7
 # pixels.
 
 # %%
@@ -283,7 +283,7 @@ print(bottleneck)
 # counted.
 
 # %%
-H = W = 14
+H = W = 7
 weights = {
     "basic": [256 * 256 * 9, 256 * 256 * 9],
     "bottleneck": [256 * 64, 64 * 64 * 9, 64 * 256],
@@ -415,18 +415,15 @@ def picture(stride_in):
     """Draw the size of the gradient at every pixel of x, all channels together."""
     ways = arrived[stride_in]
     sizes = [np.sqrt((grad[0] ** 2).sum(axis=0)) for grad in ways.values()]
-    blind = sizes[-1] == 0
     names = [f"stride in {stride_in}: {way}" for way in ways]
-    return nr.plots.planes(
-        sizes, names, marked=[None, None, blind], numbers=False, size=2.7
-    )
+    return nr.plots.planes(sizes, names, numbers=False, size=2.7)
 
 
 nr.course.sliders(
     picture,
-    "v1, the stride in the 1x1: a grid of single pixels gets a gradient, through the "
-    "branch and through the shortcut alike; framed are those that get none, three of "
-    "four. Switch to 3x3: through the branch, every pixel hears of the loss.",
+    "v1, the stride in the 1x1: a gradient on a grid of single pixels, and through the "
+    "shortcut on the same ones. Darkest is exactly 0: three pixels of four get "
+    "none. Switch to 3x3: through the branch, every pixel hears of the loss.",
     stride_in=["1x1", "3x3"],
 )
 for stride_in, ways in arrived.items():
