@@ -37,8 +37,8 @@ except ValueError as error:
 assert branch.shape == (2, 32, 4, 4)
 
 # %% [markdown]
-# The paper has three answers, A, B and C
-# ([He et al.](https://arxiv.org/abs/1512.03385), sections 3.3 and 4.1).
+# The paper has three answers, A, B and C (He et al., arXiv 1512.03385, sections 3.3
+# and 4.1).
 #
 # | | where shapes change | elsewhere |
 # |---|---|---|
@@ -232,7 +232,7 @@ assert size["C"] - size["B"] == keeping == 11_488
 # paper found C slightly better than B and B slightly better than A, and concluded that
 # projections are not essential (section 4.1, Table 3). With 110 layers on CIFAR-10, a
 # 1x1 convolution in *every* shortcut did harm: 12.22 % error instead of 6.61 %
-# ([the second paper](https://arxiv.org/abs/1603.05027), Table 1).
+# (He et al., arXiv 1603.05027, Table 1).
 #
 # One reason is in the backward pass. The identity hands on $g_s$ as it is. A projection
 # multiplies it, in every block, by weights:
