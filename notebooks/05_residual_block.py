@@ -8,8 +8,8 @@
 # addition, the addition, and the fork at which $x$ went two ways. This notebook takes
 # them one at a time; in the end you write the backward pass of a whole block.
 #
-# Before: convolution ([01](01_convolution.ipynb), [02](02_im2col.ipynb)), batch norm
-# and ReLU, which are steps on the way here.
+# It helps to have seen convolution ([01](01_convolution.ipynb),
+# [02](02_im2col.ipynb)) and batch norm (03) go backward.
 
 # %%
 import numpy as np
@@ -270,10 +270,36 @@ small, full = (np.linalg.norm(gradients("off", s)[2]) for s in (0.1, 1.0))
 assert np.isclose(small, full / 10, rtol=1e-3)
 
 # %% [markdown]
-# The last line is worth a thought. In a plain net every branch's scale is a *factor* of
-# all gradients below it: ten blocks at a tenth leave $10^{-10}$. In a residual net it
-# is a *summand*. How both behave at depth 20, 56 and 110 is the subject of a later
-# notebook; the algebra stands in
+# In a plain block the scale of the branch is a *factor* of all that arrives; in a
+# residual block it is a *summand*.
+#
+# **The misconception: "so ten plain blocks at a tenth leave $10^{-10}$."** Without
+# batch norm, they do. With it, the next block divides by the deviation of what it gets,
+# forward and backward. **Predict** the gradient of two blocks in a row, the first one
+# turned down to a tenth.
+
+
+# %%
+def arriving(kind, scale):
+    """Return the norm of what arrives below two blocks; the first is turned down."""
+    first, second = (kind(3, 3, dtype=np.float64, rng=seed) for seed in (1, 2))
+    first.bn2.weight.data[:] = scale
+    both = nr.nn.Sequential(first, second)
+    both(x)
+    return np.linalg.norm(both.backward(g))
+
+
+kinds = {"plain": nr.models.blocks.PlainBlock, "residual": nr.models.BasicBlock}
+for name, kind in kinds.items():
+    norms = [arriving(kind, scale) for scale in (1.0, 0.1)]
+    print(f"{name:8}  branch x1: {norms[0]:6.2f}   branch x0.1: {norms[1]:6.2f}")
+plain_norms = [arriving(kinds["plain"], scale) for scale in (1.0, 0.1)]
+assert np.isclose(*plain_norms, rtol=0.01)
+
+# %% [markdown]
+# So with batch norm the plain net's trouble is not simply that small numbers are
+# multiplied. What happens at depth 20, 56 and 110 is measured in notebook 08; the
+# algebra of many blocks stands in
 # [residual_block.md](../docs/derivations/residual_block.md).
 #
 # ## Step by step

@@ -336,9 +336,9 @@ print(f"basic on 64: {narrow:,}, bottleneck on 256: {sum(weights['bottleneck']):
 assert 0.9 < sum(weights["bottleneck"]) / narrow < 1
 
 # %% [markdown]
-# **"A bottleneck's shortcut can begin in the neck."** The shortcut joins the two wide
-# ends. That is why an identity matters more here: a projection between 256 channels and
-# 256 would nearly double the block.
+# The shortcut joins the two *wide* ends. That is why an identity matters even more here:
+# **"a 1x1 convolution costs next to nothing"** is wrong where channels are many. A
+# projection from 256 channels to 256 would nearly double the block.
 
 # %%
 extra = projection_parameters(256, 256)
