@@ -435,8 +435,8 @@ assert (arrived["3x3"]["shortcut"] != 0).mean() == 0.25
 
 # %% [markdown]
 # What it means for a whole network: 4.09 instead of 3.86 billion MACs for ResNet-50
-# (exercise 6). And weights trained one way give nonsense the other way round, although
-# every shape fits; nothing but the accuracy will tell. The package counts this among
+# (exercise 6). And weights trained one way lose accuracy the other way round, although
+# every shape fits: no error tells you. The package counts this among
 # the mistakes that one can inject:
 
 # %%
