@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npresnet import functional as F
@@ -116,7 +118,8 @@ def _random_blocks():
 def _forward(rng, N, C, size):
     """Run a basic block forward on random numbers; return g and the caches."""
     x, g = rng.standard_normal((2, N, C, size, size))
-    caches, out = {}, x
+    caches: dict[str, Any] = {}
+    out = x
     for i in "12":
         weight = rng.standard_normal((C, C, 3, 3))
         gamma, beta, mean, var = rng.uniform(0.5, 1.5, (4, C))
