@@ -193,8 +193,8 @@ def valley(lr, momentum):
 
 nr.course.sliders(
     valley,
-    "Forty steps towards the star. With momentum 0.9 the ball rolls: it overshoots, and "
-    "is near the star when one without momentum is still on its way. In a running "
+    "Forty steps towards the star. With momentum 0.9 the ball rolls: it overshoots, "
+    "and is near the star when one without momentum is still on its way. In a running "
     "notebook, set momentum to 0 and try every learning rate.",
     start={"lr": 0.02, "momentum": 0.9},
     lr=[0.005, 0.02, 0.04, 0.079, 0.081, 0.1],
@@ -310,9 +310,9 @@ def draw_schedules():
 
 nr.course.show(
     draw_schedules(),
-    "The same highest rate, 0.1, three ways down. All end small: the last steps are for "
-    "settling. The paper's is the staircase: a tenth at half of its steps, a hundredth "
-    "at three quarters.",
+    "The same highest rate, 0.1, three ways down. All end small: the last steps are "
+    "for settling. The paper's is the staircase: a tenth at half of its steps, a "
+    "hundredth at three quarters.",
 )
 one_cycle = schedules["one-cycle"]
 print(f"{total} steps, first lr {one_cycle(0):.3f}, last {one_cycle(total - 1):.3f}")
@@ -333,9 +333,9 @@ model, run = fit("digits", recipe)
 print(f"{run.test.correct} of {run.test.total} test images are right")
 nr.course.show(
     nr.plots.learning_curves(run.history),
-    "Left, the share that is right; middle, the loss, on a logarithmic axis, for it falls "
-    "far; right, the learning rate. Most is learnt while the rate is high; the loss goes "
-    "on falling as the rate does.",
+    "Left, the share that is right; middle, the loss, on a logarithmic axis, for it "
+    "falls far; right, the learning rate. Most is learnt while the rate is high; the "
+    "loss goes on falling as the rate does.",
 )
 assert run.test.accuracy > 0.95
 assert run.history[-1]["train_loss"] < run.history[0]["train_loss"] / 3

@@ -126,10 +126,11 @@ print(f"by heart: {losses[0]:.2f} -> {losses[-1]:.2f}")
 print(f"ledger: largest error {error:.2f}")
 nr.course.show(
     right_ledger.plot(beside=wrong_ledger),
-    "The river of the gradient, from the loss down to the images: left as it should be, "
-    "right with the bug. Blue went along the shortcut and orange through the branch. At "
-    "`layer3.0` the same comes in on both sides, but on the right less goes on (the "
-    "numbers): the branch alone. It still looks like a river; only the sum tells.",
+    "The river of the gradient, from the loss down to the images: left as it should "
+    "be, right with the bug. Blue went along the shortcut and orange through the "
+    "branch. At `layer3.0` the same comes in on both sides, but on the right less goes "
+    "on (the numbers): the branch alone. It still looks like a river; only the sum "
+    "tells.",
 )
 right_row, wrong_row = right_ledger.rows[-1], wrong_ledger.rows[-1]  # layer3.0
 assert wrong_row.grad_output_norm == right_row.grad_output_norm

@@ -60,8 +60,8 @@ filters = nr.lens.filters(model, grey=True)
 print("conv1.weight", model.conv1.weight.data.shape, " drawn", filters.weights.shape)
 nr.course.show(
     filters.plot(),
-    "The sixteen 3x3 filters, channels added up; mid-grey is zero. Some are edges in one "
-    "direction or another, others look like noise. Do not read too much into nine "
+    "The sixteen 3x3 filters, channels added up; mid-grey is zero. Some are edges in "
+    "one direction or another, others look like noise. Do not read too much into nine "
     "pixels.",
 )
 shifted = nr.models.resnet14(seed=0)
@@ -133,9 +133,9 @@ print(few.summary())
 print(look.summary())
 nr.course.show(
     look.plot(),
-    "Behind every ReLU, from the first to the last: how large the numbers are, and what "
-    "share of them is zero. Zeros are what a ReLU is for; a channel is dead only if it "
-    "has nothing else.",
+    "Behind every ReLU, from the first to the last: how large the numbers are, and "
+    "what share of them is zero. Zeros are what a ReLU is for; a channel is dead only "
+    "if it has nothing else.",
 )
 assert few.dead_channels >= look.dead_channels
 closed = [row.zeros for row in look.rows if row.zeros is not None]
@@ -225,8 +225,8 @@ def ask(target):
 
 nr.course.sliders(
     ask,
-    "A three, and how strongly each pixel pulls at the score of *three*, up or down. In a "
-    "running notebook, ask about the eight: which pixels would have to change?",
+    "A three, and how strongly each pixel pulls at the score of *three*, up or down. "
+    "In a running notebook, ask about the eight: which pixels would have to change?",
     start={"target": 3},
     target=range(10),
 )
@@ -404,9 +404,10 @@ cut = nr.lens.lesion(
 print(cut)
 nr.course.show(
     cut.plot(),
-    "Left, each block deleted on its own: without the last one the network reads almost "
-    "as before, without the first hardly at all. Middle, several deleted at random: two "
-    "are too many for a network of six. Right, two blocks of one shape swapped.",
+    "Left, each block deleted on its own: without the last one the network reads "
+    "almost as before, without the first hardly at all. Middle, several deleted at "
+    "random: two are too many for a network of six. Right, two blocks of one shape "
+    "swapped.",
 )
 accuracies = np.array([row.accuracy for row in cut.rows])
 stays = [row.stays for row in cut.rows]
