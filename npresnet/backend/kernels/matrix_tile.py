@@ -76,7 +76,7 @@ def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    return compiled_as(tile, in_registers)
+    return compiled_as(f"matrix_tile_{places}_{vectors}", tile, in_registers)
 
 
 wide_product = make_matrix_tile(PLACES, 2)

@@ -180,7 +180,7 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    return compiled_as(tile, in_registers)
+    return compiled_as(f"product_tile_{places}_{vectors}", tile, in_registers)
 
 
 def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
@@ -284,7 +284,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    return compiled_as(tile, in_registers)
+    return compiled_as(f"sum_tile_{rows}_{vectors}", tile, in_registers)
 
 
 wide_tile = make_product_tile(PLACES, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,13 @@ from numba.core import types
 from numba.core.typing.templates import Signature
 from numba.extending import intrinsic, overload
 
-from npresnet.backend.kernels.vectors import Emitter, number, pointer, vector_lanes
+from npresnet.backend.kernels.vectors import (
+    Emitter,
+    named,
+    number,
+    pointer,
+    vector_lanes,
+)
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -25,6 +32,7 @@ def two_sided_product(matrix: Matrix) -> Callable[..., None]:
     other, and likewise in `out`. `count` is a multiple of the vector's lanes.
     """
     size = range(len(matrix[0]))
+    name = "two_sided_product_" + hashlib.sha256(repr(matrix).encode()).hexdigest()[:16]
 
     def product(x, start, row_step, column_step, out, begin, out_row, out_column, n):
         places = start + np.arange(len(size))[:, None] * row_step
@@ -77,6 +85,6 @@ def two_sided_product(matrix: Matrix) -> Callable[..., None]:
                     x, place, row_step, column_step, out, target, out_row, out_column
                 )
 
-        return implementation
+        return named(name, implementation)
 
     return product

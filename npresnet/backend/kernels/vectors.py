@@ -197,16 +197,32 @@ class Emitter:
         return list(new)
 
 
-def compiled_as(function: Callable[..., None], written: Any) -> Callable[..., None]:
-    """Let compiled code run what is `written` in place of a plain function."""
+def compiled_as(
+    name: str, function: Callable[..., None], written: Any
+) -> Callable[..., None]:
+    """Let compiled code run what is `written` in place of a plain function.
+
+    `name` must belong to this function alone; see `named`.
+    """
 
     @overload(function, strict=False)
     def compiled(*arguments):
         def implementation(*arguments):
             written(*arguments)
 
-        return implementation
+        return named(name, implementation)
 
+    return function
+
+
+def named(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function that was made inside of another one a name of its own.
+
+    Numba tells functions that share a name apart by counting them, anew in every
+    process. Code that two processes have left in the cache can then bear one name and
+    be two things, of which the linker takes the first.
+    """
+    function.__name__ = function.__qualname__ = name
     return function
 
 
