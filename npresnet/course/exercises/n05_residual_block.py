@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from npresnet import functional as F
@@ -121,8 +119,7 @@ def _random_blocks():
 def _forward(rng, N, C, size):
     """Run a basic block forward on random numbers; return g and the caches."""
     x, g = rng.standard_normal((2, N, C, size, size))
-    caches: dict[str, Any] = {}
-    out = x
+    caches, out = {}, x
     for i in "12":
         weight = rng.standard_normal((C, C, 3, 3))
         gamma, beta, mean, var = rng.uniform(0.5, 1.5, (4, C))
