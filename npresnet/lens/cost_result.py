@@ -44,7 +44,9 @@ class CostRow:
         Memory that the layer's caches hold for the backward pass, in training mode,
         parameters and buffers left out. An array that several caches share counts
         where it first appears: a convolution after a ReLU keeps what the ReLU keeps
-        already, and has 0 here. None where the model has no backward pass.
+        already, and has 0 here. Layers run one by one, as they are written; blocks'
+        fused passes keep less, for they compute inner ReLUs' outputs again. None where
+        the model has no backward pass.
     seconds : float or None
         Median time of a forward pass that is spent in the layer; None where it was
         not measured.
@@ -110,7 +112,7 @@ class Cost(Result):
 
     @property
     def output_bytes(self) -> int:
-        """Memory of all layers' outputs, which a backward pass would need."""
+        """Memory of all layers' outputs."""
         return sum(row.output_bytes for row in self.rows)
 
     @property

@@ -50,10 +50,11 @@ def cost(
 
     For one image, in evaluation mode. MACs are multiply-adds of convolutions and
     linear layers, forward. Kept bytes are those that caches hold for the backward pass
-    in training mode, shared arrays where they first appear; im2col bytes are those of
-    the columns that are not written down here. A layer's times, forward and backward,
-    are medians over the passes; the peak is the speed of NumPy's matrix product, and
-    Winograd's convolutions may exceed it. --json and CSV have all columns.
+    in training mode, layer by layer, shared arrays where they first appear; im2col
+    bytes are those of the columns that are not written down here. A layer's times,
+    forward and backward, are medians over the passes; the peak is the speed of NumPy's
+    matrix product, and Winograd's convolutions may exceed it. --json and CSV have all
+    columns.
 
     Try:
       npresnet lens cost resnet50
