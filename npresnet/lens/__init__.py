@@ -7,7 +7,8 @@ model trains.
 
 from npresnet.lens import bugs
 from npresnet.lens.activations import ActivationRow, Activations, activations
-from npresnet.lens.cost import Cost, CostRow, cost
+from npresnet.lens.cost import cost
+from npresnet.lens.cost_result import Cost, CostRow
 from npresnet.lens.degradation import (
     Curve,
     Degradation,

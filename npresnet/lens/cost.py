@@ -4,161 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from npresnet.lens.result import Result, column
+from npresnet.lens.cached_arrays import cached_arrays, own_arrays
+from npresnet.lens.cost_result import Cost, CostRow, share_of_peak
+from npresnet.lens.peak import measured_peak
 from npresnet.lens.untouched import untouched
 from npresnet.models import InferenceModel
-from npresnet.nn import Conv2d, Linear, Module, layer_by_layer, no_grad, watching
-
-if TYPE_CHECKING:
-    from npresnet.plots.style import Figure
-
-
-@dataclass(frozen=True)
-class CostRow:
-    """The cost of one layer, for one image.
-
-    Attributes
-    ----------
-    name : str
-        Path in the model, as in ``layer1.0.conv1``.
-    kind : str
-        Class of the layer.
-    output_shape : tuple of int
-        ``(C, H, W)`` or ``(features,)``, of the last call if there are several.
-    parameters : int
-        Numbers that learn.
-    macs : int
-        Multiply-adds of convolutions and linear layers, as papers count them.
-    calls : int
-        How often one forward pass calls the layer.
-    parameter_bytes : int
-        Memory of the parameters.
-    output_bytes : int
-        Memory of the outputs of all calls.
-    im2col_bytes : int
-        Memory of the columns into which im2col would copy a convolution's input, of
-        all calls; they are not written down here.
-    seconds : float or None
-        Median time of a forward pass that is spent in the layer; None where it was
-        not measured.
-    backward_seconds : float or None
-        Likewise of a backward pass, which computes all gradients, the images' too;
-        None also where the model has no backward pass.
-    """
-
-    name: str = column("layer")
-    kind: str = column("type")
-    output_shape: tuple[int, ...] = column("output")
-    parameters: int = column("parameters")
-    macs: int = column("MACs")
-    calls: int = column("calls")
-    parameter_bytes: int = column("parameters, bytes")
-    output_bytes: int = column("outputs, bytes")
-    im2col_bytes: int = column("im2col, bytes")
-    seconds: float | None = column("seconds", ".1e")
-    backward_seconds: float | None = column("backward, seconds", ".1e")
-
-
-@dataclass(frozen=True, repr=False)
-class Cost(Result):
-    """The cost of a network, for one image.
-
-    Attributes
-    ----------
-    input_shape : tuple of int
-        ``(C, H, W)``.
-    rows : tuple of CostRow
-        Layers in the order of the forward pass.
-    """
-
-    input_shape: tuple[int, ...]
-    rows: tuple[CostRow, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Numbers that learn."""
-        return sum(row.parameters for row in self.rows)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds of all convolutions and linear layers."""
-        return sum(row.macs for row in self.rows)
-
-    @property
-    def parameter_bytes(self) -> int:
-        """Memory of the parameters."""
-        return sum(row.parameter_bytes for row in self.rows)
-
-    @property
-    def output_bytes(self) -> int:
-        """Memory of all layers' outputs, which a backward pass would need."""
-        return sum(row.output_bytes for row in self.rows)
-
-    @property
-    def im2col_bytes(self) -> int:
-        """Memory of all columns, if im2col wrote them and a backward pass kept them."""
-        return sum(row.im2col_bytes for row in self.rows)
-
-    @property
-    def seconds(self) -> float | None:
-        """Time spent in layers; None where it was not measured."""
-        return _total([row.seconds for row in self.rows])
-
-    @property
-    def backward_seconds(self) -> float | None:
-        """Time that layers take to go backward; None where it was not measured."""
-        return _total([row.backward_seconds for row in self.rows])
-
-    def summary(self) -> str:
-        """Say what the layers come to."""
-        timed = "" if self.seconds is None else f", {1000 * self.seconds:.3g} ms"
-        if self.backward_seconds is not None:
-            timed += f" and backward {1000 * self.backward_seconds:.3g} ms"
-        return (
-            f"one image of {'x'.join(map(str, self.input_shape))}: "
-            f"{self.parameters:,} parameters ({self.parameter_bytes / 2**20:.2f} MiB), "
-            f"{self.macs:,} MACs ({self.macs / 1e9:.3f} G), "
-            f"outputs of {self.output_bytes / 2**20:.2f} MiB, "
-            f"im2col would write {self.im2col_bytes / 2**20:.2f} MiB{timed}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything, with the totals, as plain data."""
-        totals = {
-            "parameters": self.parameters,
-            "macs": self.macs,
-            "parameter_bytes": self.parameter_bytes,
-            "output_bytes": self.output_bytes,
-            "im2col_bytes": self.im2col_bytes,
-            "seconds": self.seconds,
-            "backward_seconds": self.backward_seconds,
-        }
-        return {**super().to_dict(), **totals}
-
-    def plot(self) -> Figure:
-        """Draw what every layer costs, from the first to the last."""
-        from npresnet.plots import costs
-
-        columns: dict[str, list[float]] = {
-            "parameters": [row.parameters for row in self.rows],
-            "MACs": [row.macs for row in self.rows],
-            "outputs (bytes)": [row.output_bytes for row in self.rows],
-        }
-        if self.seconds is not None:
-            columns["time (s)"] = [row.seconds or 0.0 for row in self.rows]
-        if self.backward_seconds is not None:
-            columns["backward (s)"] = [row.backward_seconds or 0.0 for row in self.rows]
-        shape = "x".join(map(str, self.input_shape))
-        names = [row.name for row in self.rows]
-        return costs(names, columns, f"What each layer costs, one image of {shape}")
+from npresnet.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+    Module,
+    layer_by_layer,
+    no_grad,
+    watching,
+)
 
 
 def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) -> Cost:
@@ -167,12 +34,14 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
     Parameters
     ----------
     model : Module
-        Looked at in evaluation mode, and left as it was.
+        Looked at in evaluation mode, but for what it keeps for the backward pass, and
+        left as it was.
     input_shape : tuple of int
         ``(C, H, W)``.
     repeats : int
         Forward and backward passes to time, after one that warms up; by default times
-        are not measured. The gradient by the output is random.
+        are not measured. The gradient by the output is random. The machine's peak is
+        measured along with them, in less than a second.
 
     Returns
     -------
@@ -207,8 +76,11 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
             _im2col_bytes(module, output) + (before.im2col_bytes if before else 0),
             None,
             None,
+            None,
+            None,
         )
 
+    peak = None
     x = np.zeros((1, *input_shape), next(model.parameters()).dtype)
     with untouched(model), layer_by_layer():
         model.eval()
@@ -219,13 +91,49 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
             times = _time_layers(
                 model, list(seen), x, grad_output.astype(x.dtype), repeats
             )
-            seen = {
-                module: replace(row, seconds=forward, backward_seconds=backward)
-                for (module, row), (forward, backward) in zip(
-                    seen.items(), times, strict=True
-                )
-            }
-    return Cost(tuple(input_shape), tuple(seen.values()))
+    if repeats:
+        peak = measured_peak(x.dtype)
+        for (module, row), (forward, backward) in zip(
+            list(seen.items()), times, strict=True
+        ):
+            seen[module] = replace(
+                row,
+                seconds=forward,
+                backward_seconds=backward,
+                peak_share=share_of_peak(row.macs, forward, peak),
+            )
+    if not isinstance(model, InferenceModel):
+        kept = _kept_bytes(model, seen, x)
+        seen = {
+            module: replace(row, kept_bytes=kept[module])
+            for module, row in seen.items()
+        }
+    return Cost(tuple(input_shape), tuple(seen.values()), peak)
+
+
+def _kept_bytes(
+    model: Module, layers: Mapping[Module, CostRow], x: Any
+) -> dict[Module, int]:
+    """Measure what layers' caches hold of an image after a pass in training mode."""
+    # Batch norm refuses a single value per channel; of two images, each has a half.
+    single = any(
+        isinstance(module, BatchNorm2d) and math.prod(row.output_shape[1:]) == 1
+        for module, row in layers.items()
+    )
+    images = 2 if single else 1
+    kept = dict.fromkeys(layers, 0)
+    counted = own_arrays(model)
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if module in kept:
+            new = cached_arrays(module.caches[-1:], counted)
+            kept[module] += sum(new.values())
+            counted.update(new)
+
+    with untouched(model), layer_by_layer(), watching(note):
+        model.train()
+        model(np.concatenate([x] * images))
+    return {module: size // images for module, size in kept.items()}
 
 
 def _time_layers(
@@ -264,10 +172,6 @@ def _time_layers(
     if "backward" in ways:
         backward = [median(passes[1:]) for passes in spent["backward"]]
     return list(zip(forward, backward, strict=True))
-
-
-def _total(times: list[float | None]) -> float | None:
-    return None if None in times else sum(filter(None, times))
 
 
 def _im2col_bytes(module: Module, output: Any) -> int:

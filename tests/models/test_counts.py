@@ -90,8 +90,11 @@ def test_resnet1202_has_19_million_parameters():
 def test_imagenet_multiply_adds(name):
     for options, gmacs in zip(layouts(name), IMAGENET[name][2:], strict=False):
         model = nr.models.create(name, **options)
-        macs = nr.lens.cost(model, (3, 224, 224)).macs
-        assert macs / 1e9 == pytest.approx(gmacs, abs=0.0006)
+        cost = nr.lens.cost(model, (3, 224, 224))
+        assert cost.macs / 1e9 == pytest.approx(gmacs, abs=0.0006)
+        assert cost.torchvision.name == name
+        assert cost.torchvision.parameters == cost.parameters
+        assert cost.torchvision.gmacs == IMAGENET[name][2]
 
 
 @pytest.mark.parametrize("depth", CIFAR)

@@ -46,11 +46,15 @@ def cost(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what each layer costs: parameters, MACs, bytes, seconds.
+    """Show what each layer costs: parameters, MACs, bytes, time, share of the peak.
 
     For one image, in evaluation mode. MACs are multiply-adds of convolutions and
-    linear layers, forward; im2col bytes are those of the columns that are not written
-    down here; a layer's times, forward and backward, are medians over the passes.
+    linear layers, forward. Kept bytes are those that caches hold for the backward pass
+    in training mode, layer by layer, shared arrays where they first appear; im2col
+    bytes are those of the columns that are not written down here. A layer's times,
+    forward and backward, are medians over the passes; the peak is the speed of NumPy's
+    matrix product, and Winograd's convolutions may exceed it. --json and CSV have all
+    columns.
 
     Try:
       npresnet lens cost resnet50

@@ -1,12 +1,11 @@
-"""Copies: a module as it is now, and which arrays are the same."""
+"""Copies: a module as it is now."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from npresnet.nn import Module, Parameter
 
@@ -38,9 +37,3 @@ def frozen(module: Module, dtype: DTypeLike | None = None) -> Module:
         kind = dtype if buffer.dtype.kind == "f" else None
         twin.__dict__[name] = np.array(buffer, kind)
     return twin
-
-
-def address(array: NDArray[Any]) -> int:
-    """Return where an array's numbers begin: the same for it and for its views."""
-    begin: int = array.__array_interface__["data"][0]
-    return begin

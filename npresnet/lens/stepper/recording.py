@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.lens.cached_arrays import cached_arrays, own_arrays
 from npresnet.lens.passes import has_shortcut
-from npresnet.lens.stepper.copying import address, frozen
+from npresnet.lens.stepper.copying import frozen
 from npresnet.lens.stepper.operation import (
     WAYS,
     BlockCall,
@@ -114,10 +115,7 @@ class Recorder:
                     self._watch_operation(module)
                 elif isinstance(module, ResidualBlock):
                     self._watch_block(module)
-            self._own = {  # the network's arrays: no cache, though caches hold them
-                *(address(parameter.data) for parameter in model.parameters()),
-                *(address(buffer) for _, buffer in model.named_buffers()),
-            }
+            self._own = own_arrays(model)
             with watching(self._note_call):
                 self.loss = float(criterion(model(x), y))
             caches = [module.caches for module in self._paths]
@@ -345,15 +343,4 @@ def _read_only(array: Array) -> Array:
 
 def _bytes_of(caches: Any, without: Container[int]) -> int:
     """Count the bytes of all arrays in caches, but for those at some addresses."""
-    found: dict[int, int] = {}
-
-    def visit(value: Any) -> None:
-        if isinstance(value, np.ndarray):
-            if address(value) not in without:
-                found[address(value)] = value.nbytes
-        elif isinstance(value, list | tuple):
-            for entry in value:
-                visit(entry)
-
-    visit(caches)
-    return sum(found.values())
+    return sum(cached_arrays(caches, without).values())

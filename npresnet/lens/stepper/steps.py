@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._files import replacing
+from npresnet.lens.cached_arrays import address
 from npresnet.lens.passes import batch_note, check_batch, describe
 from npresnet.lens.result import Result, plain
-from npresnet.lens.stepper.copying import address
 from npresnet.lens.stepper.recording import Recorder
 from npresnet.lens.stepper.step import Step, StepRow
 from npresnet.lens.stepper.verdict import StepChecks

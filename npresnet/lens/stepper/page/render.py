@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import npresnet
 from npresnet import _pages
+from npresnet.lens.cached_arrays import address
 from npresnet.lens.passes import batch_note, norm
-from npresnet.lens.stepper.copying import address
 from npresnet.lens.stepper.page.diagram import overview, unit_diagram
 from npresnet.lens.stepper.page.units import label, units
 from npresnet.lens.stepper.text import describe_step, duration, memory, remark
