@@ -676,7 +676,7 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
 # [its stages](../npresnet/models/resnet.py#L145-L160 "_StageMaker.stage"),
 # [`CifarResNet`](../npresnet/models/cifar.py#L48-L116 "CifarResNet"),
 # [`Bottleneck`](../npresnet/models/blocks.py#L206-L270 "Bottleneck"),
-# [`cost`](../npresnet/lens/cost.py#L139-L196 "cost"), and
+# [`cost`](../npresnet/lens/cost.py#L31-L111 "cost"), and
 # [`state_dict`](../npresnet/nn/module.py#L163-L165 "Module.state_dict"). How fast those
 # multiplications can go is the subject of [notebook 12](12_fast.ipynb).
 
