@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.kernels.channels_last import pixels
-from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.compile import dense, inlined
 
 Array = NDArray[np.floating[Any]]
 
@@ -33,7 +33,7 @@ def finish_with(bias: Array, addend: Array | None, rectify: bool, dtype: Any) ->
     return Finish(dense(bias), flat, addend is not None, floor)
 
 
-@kernel
+@inlined
 def finish_row(row, place, channel, finish):
     """Finish neighbours, the first of them at `place` of the results."""
     bias, addend = finish.bias[channel:], finish.addend[place:]
