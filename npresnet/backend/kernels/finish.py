@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.kernels.channels_last import pixels
-from npresnet.backend.kernels.compile import dense, inlined
+from npresnet.backend.kernels.compile import dense, inlined, kernel
 
 Array = NDArray[np.floating[Any]]
 
@@ -34,7 +34,7 @@ def finish_with(bias: Array, addend: Array | None, rectify: bool, dtype: Any) ->
 
 
 @inlined
-def finish_row(row, place, channel, finish):
+def finish_row_here(row, place, channel, finish):
     """Finish neighbours, the first of them at `place` of the results."""
     bias, addend = finish.bias[channel:], finish.addend[place:]
     for m in range(len(row)):
@@ -42,3 +42,9 @@ def finish_row(row, place, channel, finish):
         if finish.adds:
             value += addend[m]
         row[m] = finish.floor if value <= finish.floor else value
+
+
+@kernel
+def finish_row(row, place, channel, finish):
+    """Do the same as a call, where the code around it had better stay short."""
+    finish_row_here(row, place, channel, finish)

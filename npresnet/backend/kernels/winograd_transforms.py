@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.finish import finish_row
+from npresnet.backend.kernels.finish import finish_row_here
 from npresnet.backend.kernels.transform import two_sided_product
 
 _B_TRANSPOSED = (
@@ -169,7 +169,7 @@ def transform_sums(out, sums, planned, finish, origin, first, last):
         if finishes:
             for i in range(rows):
                 for place in range(start + i * W * K, start + i * W * K + size, K):
-                    finish_row(pixel[place : place + K], place, 0, finish)
+                    finish_row_here(pixel[place : place + K], place, 0, finish)
 
 
 @kernel
