@@ -80,7 +80,7 @@ class Looks(Result):
 
     def method(self) -> str:
         """Say in a line what the maps are."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} does not define method()")
 
     def summary(self) -> str:
         """Say what was looked at, and how."""
