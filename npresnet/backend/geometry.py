@@ -89,6 +89,10 @@ def as_pair(name: str, value: int | Pair, *, least: int) -> Pair:
     """Return `value` as (vertical, horizontal); a single int stands for both."""
     if type(value) is int and value >= least:
         return value, value
+    if type(value) is tuple and len(value) == 2:
+        first, second = value  # as everything is that has been here before
+        if type(first) is type(second) is int and first >= least <= second:
+            return value
     pair = (value, value) if not isinstance(value, tuple | list) else tuple(value)
     if len(pair) != 2 or not all(_is_int(v) for v in pair):
         raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")

@@ -68,10 +68,10 @@ class _Team:
             if self._numbers is None:
                 self._numbers = team.new_team()
         with self.lock:
-            while len(self._workers) < threads - 1:
-                self._workers.append(_Worker(self._numbers))
-            for worker in self._workers[: threads - 1]:
-                worker.wake()
+            for number in range(threads - 1):
+                if number == len(self._workers):
+                    self._workers.append(_Worker(self._numbers))
+                self._workers[number].wake()
             failed = launch(self._numbers, blocks, threads, *arguments)
         if failed:
             # Which one it was is lost with the thread. Kernels raise nothing else.

@@ -223,6 +223,27 @@ def test_a_wrong_state_is_refused_and_nothing_changes(change, message):
         np.testing.assert_array_equal(before[name], after[name])
 
 
+def test_what_lies_differently_in_memory_moves_all_the_same(rng):
+    """Views, other dtypes and other layouts, together with a plain array."""
+    wide = rng.standard_normal((6, 10)).astype(np.float32)
+    members = [
+        (rng.standard_normal(7).astype(np.float32), None),
+        (wide[:, ::2], None),
+        (wide.T[1::2], None),
+        (rng.standard_normal((2, 3)), None),
+        (rng.standard_normal(5).astype(np.float32), np.float64),
+    ]
+    before = [data.copy() for data, _ in members]
+    parameters = [nn.Parameter(data) for data, _ in members]
+    for parameter, (data, other) in zip(parameters, members, strict=True):
+        grad = rng.standard_normal(data.shape).astype(other or data.dtype)
+        parameter.grad = np.asfortranarray(grad)
+    SGD(parameters, lr=0.5, momentum=0.9, weight_decay=0.25).step()
+    for parameter, old in zip(parameters, before, strict=True):
+        expected = old - 0.5 * (parameter.grad + 0.25 * old)
+        np.testing.assert_allclose(parameter.data, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_parameters_without_gradient_stay():
     parameters = make_parameters(np.random.default_rng(9))
     parameters[0].grad = None

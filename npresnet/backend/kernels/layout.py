@@ -57,6 +57,7 @@ class Axis(NamedTuple):
 
 
 @functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=512)
 def forward_axes(geometry: Geometry) -> tuple[Axis, Axis]:
     """Describe a convolution, along rows and columns."""
     return _forward(geometry, 0), _forward(geometry, 1)
@@ -74,7 +75,8 @@ def _forward(geometry: Geometry, axis: int) -> Axis:
     )
 
 
-def backward_axes(geometry: Geometry, axis: int) -> list[Axis]:
+@functools.lru_cache(maxsize=512)
+def backward_axes(geometry: Geometry, axis: int) -> tuple[Axis, ...]:
     """Describe the way back, one axis for each kind of pixels that some tap sees.
 
     Tap t brings output place u's gradient to pixel ``u*stride + t*dilation - padding``.
@@ -102,7 +104,7 @@ def backward_axes(geometry: Geometry, axis: int) -> list[Axis]:
                     stride,
                 )
             )
-    return axes
+    return tuple(axes)
 
 
 class Blocks(NamedTuple):

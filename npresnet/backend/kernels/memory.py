@@ -47,13 +47,16 @@ class _Buffers:
         self._buffers: dict[int, list[_Buffer]] = {}
         self._requests = 0
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Make an array of memory that nobody looks at."""
-        size = math.prod(shape) * dtype.itemsize
+    def empty(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+    ) -> NDArray[Any]:
+        """Make an array, of so many bytes, of memory that nobody looks at."""
         size = -(-size // _STEP) * _STEP
         with self._lock:
             self._requests += 1
-            same = self._buffers.setdefault(size, [])
+            same = self._buffers.get(size)
+            if same is None:
+                same = self._buffers[size] = []
             for buffer in same:
                 if sys.getrefcount(buffer.memory) == _IDLE:
                     break
@@ -84,6 +87,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     It begins at a line of the cache, so that vectors never lie across two of them.
     """
     dtype = np.dtype(dtype)
-    if math.prod(shape) * dtype.itemsize < _LEAST_BYTES:
+    size = math.prod(shape) * dtype.itemsize
+    if size < _LEAST_BYTES:
         return np.empty(shape, dtype)
-    return _buffers.empty(shape, dtype)
+    return _buffers.empty(shape, dtype, size)

@@ -65,6 +65,7 @@ _MANY_BLOCKS = 16
 _PARTS = 4
 
 
+@functools.lru_cache(maxsize=512)
 def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
     """Tell whether Winograd's algorithm applies, and pays."""
     if geometry.kernel_size != (3, 3) or min(C, K) < _LEAST_CHANNELS:
