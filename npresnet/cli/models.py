@@ -20,6 +20,7 @@ def models(as_json: bool) -> None:
     resnet8 ... resnet1202   He et al. 2016, section 4.2, for 32x32 images
     plain8 ... plain1202     the same without shortcuts
     resnet11                 short and wide, after D. Page's ResNet-9
+    resnet11_narrow          the same with half the channels in the middle
     """
     from npresnet.cli.summary import default_classes
     from npresnet.models import create, input_shape, names

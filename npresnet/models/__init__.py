@@ -21,7 +21,12 @@ from npresnet.models.cifar import (
     resnet1202,
 )
 from npresnet.models.folded import InferenceModel, inference
-from npresnet.models.pooled import PooledConv, PooledResNet, resnet11
+from npresnet.models.pooled import (
+    PooledConv,
+    PooledResNet,
+    resnet11,
+    resnet11_narrow,
+)
 from npresnet.models.registry import create, input_shape, names
 from npresnet.models.resnet import (
     ResNet,
@@ -56,6 +61,7 @@ __all__ = [
     "plain1202",
     "resnet8",
     "resnet11",
+    "resnet11_narrow",
     "resnet14",
     "resnet18",
     "resnet20",

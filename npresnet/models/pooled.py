@@ -151,3 +151,8 @@ def _stage(in_channels: int, channels: int, options: dict[str, Any]) -> Sequenti
 def resnet11(num_classes: int = 10, **options: Unpack[Options]) -> PooledResNet:
     """Make ResNet-11 (32, 64, 256 and 256 channels); see `PooledResNet`."""
     return PooledResNet((32, 64, 256, 256), num_classes, **options)
+
+
+def resnet11_narrow(num_classes: int = 10, **options: Unpack[Options]) -> PooledResNet:
+    """Make a ResNet-11 of 32, 64, 128 and 256 channels; see `PooledResNet`."""
+    return PooledResNet((32, 64, 128, 256), num_classes, **options)

@@ -39,7 +39,9 @@ CIFAR: dict[str, Callable[..., Module]] = {
         cifar.plain1202,
     )
 }
-POOLED: dict[str, Callable[..., Module]] = {"resnet11": pooled.resnet11}
+POOLED: dict[str, Callable[..., Module]] = {
+    builder.__name__: builder for builder in (pooled.resnet11, pooled.resnet11_narrow)
+}
 _BUILDERS = IMAGENET | CIFAR | POOLED
 
 

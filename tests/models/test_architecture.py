@@ -40,6 +40,7 @@ def test_the_twin_prints_torchvisions_tree(oracle, name):
         ("resnet20", {"in_channels": 1, "num_classes": 7}),
         ("plain20", {}),
         ("resnet11", {"in_channels": 1, "num_classes": 7}),
+        ("resnet11_narrow", {}),
     ],
     ids=str,
 )
@@ -55,7 +56,7 @@ def test_names_shapes_and_order_are_the_twins(oracle, name, options):
 def test_the_registry_knows_every_network():
     names = nr.models.names()
     expected = {*IMAGENET, *(f"resnet{d}" for d in DEPTHS), "resnet1202"}
-    expected |= {f"plain{d}" for d in DEPTHS} | {"resnet11"}
+    expected |= {f"plain{d}" for d in DEPTHS} | {"resnet11", "resnet11_narrow"}
     assert expected <= set(names)
     assert len(names) == len(set(names))
 

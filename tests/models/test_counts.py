@@ -104,11 +104,15 @@ def test_cifar_multiply_adds(depth):
     assert macs / 1e6 == pytest.approx(CIFAR[depth][3], abs=0.006)
 
 
-def test_resnet11_counts():
+@pytest.mark.parametrize(
+    ("name", "wide"), [("resnet11", 256), ("resnet11_narrow", 128)]
+)
+def test_resnet11_counts(name, wide):
     # Channels into and out of the 3x3 convolutions, and the pixels that they see.
     convolutions = [(3, 32, 32), (32, 64, 32), *[(64, 64, 16)] * 2]
-    convolutions += [(64, 256, 16), *[(256, 256, 8)] * 3, *[(256, 256, 4)] * 2]
-    model = nr.models.resnet11()
+    convolutions += [(64, wide, 16), *[(wide, wide, 8)] * 2]
+    convolutions += [(wide, 256, 8), *[(256, 256, 4)] * 2]
+    model = nr.models.create(name)
     weights = sum(9 * into * out for into, out, _ in convolutions)
     norms = 2 * sum(out for _, out, _ in convolutions)
     assert count(model) == weights + norms + 256 * 10 + 10

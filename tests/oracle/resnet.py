@@ -228,7 +228,7 @@ IMAGENET = {
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
     "resnet152": (Bottleneck, (3, 8, 36, 3)),
 }
-POOLED = {"resnet11": (32, 64, 256, 256)}
+POOLED = {"resnet11": (32, 64, 256, 256), "resnet11_narrow": (32, 64, 128, 256)}
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110, 1202)
 
 
