@@ -144,6 +144,7 @@ def _draw_lags(
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"},
         )
     axes.axhline(0, color=style.GREY, linewidth=0.8)
+    axes.set_ylim(bottom=min(axes.get_ylim()[0], -0.09))  # for a name
     axes.set_xlabel("steps between the two images (lag)")
     axes.set_ylabel("autocorrelation of the gradient")
     axes.set_title("By distance; the numbers are layers")

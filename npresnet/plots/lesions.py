@@ -113,7 +113,7 @@ def lesions(
             "chance",
             (0, 100 * chance),
             xycoords=first.get_yaxis_transform(),
-            xytext=(4, 2),
+            xytext=(4, -10),  # below the line, where accuracies seldom are
             textcoords="offset points",
             size=8.5,
             color=style.GREY,
