@@ -11,6 +11,9 @@ _CROPS = f"{_HE}: 4 pixels padded on each side, a 32x32 crop, mirrored or not"
 _ONE_CYCLE = "Smith and Topin 2017 (arXiv 1708.07120), section 3: one cycle"
 _PAGE = "Page 2018, How to Train Your ResNet (myrtle.ai)"
 _FIRST = "a first choice, not tuned yet"
+_WATCHED = (
+    "a thousand to watch a run by: the test images are looked at once, in the end"
+)
 
 _RECIPES = (
     Recipe(
@@ -51,12 +54,14 @@ _RECIPES = (
         flip=True,
         label_smoothing=0.1,
         test_flip=True,
+        validation=1_000,
         sources={
             "momentum": _HE,
             "crop_padding crop_fill flip": _CROPS,
             "schedule start_lr final_lr": _ONE_CYCLE,
             "peak_at nesterov weight_decay": _PAGE,
             "epochs": "ten minutes, at seventy seconds an epoch",
+            "validation": _WATCHED,
         },
     ),
     Recipe(
@@ -111,11 +116,13 @@ _RECIPES = (
         crop_padding=4,
         flip=True,
         test_flip=True,
+        validation=1_000,
         sources={
             "model shortcut batch_size momentum": _HE,
             "crop_padding crop_fill flip": _CROPS,
             "schedule peak_at start_lr final_lr": _ONE_CYCLE,
             "nesterov weight_decay": _PAGE,
+            "validation": _WATCHED,
         },
     ),
     Recipe(
@@ -134,11 +141,13 @@ _RECIPES = (
         cutout=8,
         label_smoothing=0.1,
         test_flip=True,
+        validation=1_000,
         sources={
             "momentum": _HE,
             "crop_padding crop_fill flip": _CROPS,
             "schedule start_lr final_lr": _ONE_CYCLE,
             "epochs peak_at nesterov weight_decay cutout": _PAGE,
+            "validation": _WATCHED,
         },
     ),
 )
