@@ -60,6 +60,9 @@ class JupyterLab:
             f"--ServerApp.root_dir={notebook.parent}",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it without a question
             "--Application.log_level=ERROR",
+            # It asks nobody on the network, and the reader nothing about it.
+            "--LabApp.news_url=None",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ]
         if not browser:
             command.append("--no-browser")
