@@ -87,7 +87,7 @@ _kernel: Any = None  # of a copy
 
 
 def _launch(team, blocks, pieces, address, *arguments):
-    """Return 0 if all went well, 1 if a piece has failed, or that nothing was done.
+    """Return 0 if all went well, 1 if a piece failed, `_UNKNOWN` if nothing was done.
 
     Nothing is done until the kernel's address has been given once in a process: code
     that holds the kernel itself would be as long as the kernel, and compiled again.
