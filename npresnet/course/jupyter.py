@@ -60,7 +60,7 @@ class JupyterLab:
             f"--ServerApp.root_dir={notebook.parent}",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it without a question
             "--Application.log_level=ERROR",
-            # It asks nobody on the network, and the reader nothing about it.
+            # The course needs no network: nobody is asked for news or updates.
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ]
