@@ -140,9 +140,6 @@ def _plan(
     shares = min(pairs, -(-_LEAST_UNITS // blocks.total))
     reads = read_places(blocks, columns, C)
     writes = write_places(blocks, rows, columns, size, K)
-    short = shape.places - len(reads)  # a tile takes no fewer places
-    if short > 0:
-        reads = np.pad(reads, (0, short), mode="edge")
     return _Plan(
         blocks,
         shape,
@@ -238,7 +235,8 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
     out_flat = out.reshape(-1)
     strip = np.empty(planned.strip_size, x.dtype)
     few = np.empty(shape.places * 2 * lanes, x.dtype)
-    steps = np.arange(len(reads)) * 2 * lanes
+    steps = np.arange(max(len(reads), shape.places)) * 2 * lanes
+    few_reads = np.empty(shape.places, np.int64)
     none, lowest = np.zeros(2 * lanes, x.dtype), x.dtype.type(-np.inf)
     laid_out = -1
     a, a_start = strip, 0
@@ -249,6 +247,12 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
         if block != laid_out:
             a, a_start = lay_out(strip, x, blocks, first, last, top, bottom)
             laid_out = block
+        sources = reads
+        if places < shape.places:
+            # A tile takes no fewer: it reads the last place again, not what is behind.
+            sources = few_reads
+            for p in range(shape.places):
+                sources[p] = reads[min(p, places - 1)]
         row = first * OH + first_row + top * row_stride
         block_start = (row * OW + first_pixel) * K
         for g in range(groups):
@@ -273,7 +277,7 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
                         table,
                         a,
                         start,
-                        reads,
+                        sources,
                         p,
                         segments,
                         planned.length,

@@ -57,7 +57,6 @@ class Axis(NamedTuple):
 
 
 @functools.lru_cache(maxsize=512)
-@functools.lru_cache(maxsize=512)
 def forward_axes(geometry: Geometry) -> tuple[Axis, Axis]:
     """Describe a convolution, along rows and columns."""
     return _forward(geometry, 0), _forward(geometry, 1)

@@ -1,0 +1,127 @@
+"""No kernel reads or writes beside its arrays.
+
+What lies there is mostly another array, so that a step too far does no harm, until
+one day there is nothing. Here there never is anything. See `guarded`.
+"""
+
+import faulthandler
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from npresnet.backend import OPERATIONS, kernels, using_algorithm
+from npresnet.backend.kernels import memory, vectors
+from tests.backend import test_twins
+from tests.backend.guarded import guarded, guarded_empty
+from tests.functional import test_conv, test_pool
+from tests.oracle.compare import normal
+
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="asks Linux for the guard pages"
+)
+# The last block of these has fewer places than a tile.
+SHORT_LAST_BLOCK = [
+    test_conv.Case((1, 1024, 14, 14), (16, 1024, 1, 1), stride=2),
+    test_conv.Case((33, 300, 1, 1), (17, 300, 1, 1)),
+    test_conv.Case((81, 40, 2, 2), (7, 40, 1, 1), bias=True),
+    test_conv.Case((49, 16, 1, 1), (16, 16, 3, 3), padding=1),
+]
+CONVOLUTIONS = [*test_conv.HARD.values(), *SHORT_LAST_BLOCK]
+POOLS = [*test_pool.HARD.values(), *test_pool.DILATED.values()]
+
+
+def run_guarded(setting, at):
+    """Run all operations, their arguments and results beside guard pages."""
+    rng = np.random.default_rng(0)
+    memory.empty = lambda shape, dtype: guarded_empty(shape, dtype, at=at)
+    for name, dtype in itertools.product(OPERATIONS, (np.float32, np.float64)):
+        values = test_twins.arguments(name, setting, rng, normal)
+        values = [
+            guarded(value, at=at) if isinstance(value, np.ndarray) else value
+            for value in test_twins.cast(values, dtype)
+        ]
+        print(name, np.dtype(dtype), setting, flush=True)
+        for algorithm in ("auto", "direct"):
+            with using_algorithm(algorithm):
+                getattr(kernels, name)(*values)
+
+
+def main(at):
+    faulthandler.enable()
+    rest = test_twins.LARGE
+    for conv, pool in itertools.zip_longest(CONVOLUTIONS, POOLS):
+        setting = rest._replace(conv=conv or rest.conv, pool=pool or rest.pool)
+        run_guarded(setting, at)
+    some = settings(deadline=None, derandomize=True)
+    some(given(setting=test_twins.settings)(lambda setting: run_guarded(setting, at)))()
+
+
+# Decides on the vectors' width as if the host had these features, after Numba has read
+# those that it has: wider vectors are then done in pieces, which is slow, but the
+# same places are read and written.
+AS_ANOTHER_HOST = """\
+import numba
+numba.njit(lambda: 0)()
+numba.config.CPU_FEATURES = {features!r}
+"""
+PROGRAM = """\
+from tests.backend import test_bounds
+print(test_bounds.vectors.vector_bits())
+test_bounds.main({at!r})
+"""
+
+
+def assert_all_stay_inside(program, **environment):
+    """Run the program; return the width of the vectors that it used."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"in {lines[-1:]}:\n{done.stderr[-4000:]}"
+    assert len(lines) > len(OPERATIONS) * len(CONVOLUTIONS)
+    return int(lines[0])
+
+
+@linux
+@pytest.mark.parametrize("at", ["begin", "end"])
+def test_no_kernel_leaves_its_arrays(at):
+    assert assert_all_stay_inside(PROGRAM.format(at=at)) == vectors.vector_bits()
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize(("bits", "features"), [(512, "+avx512f"), (128, "")])
+def test_no_kernel_of_another_host_does_either(bits, features, tmp_path):
+    for at in ("begin", "end"):
+        program = AS_ANOTHER_HOST.format(features=features) + PROGRAM.format(at=at)
+        used = assert_all_stay_inside(program, NPRESNET_CACHE_DIR=str(tmp_path))
+        assert used == bits
+
+
+@linux
+def test_a_guard_page_ends_the_process():
+    program = (
+        "from tests.backend.guarded import guarded_empty\n"
+        "import ctypes\n"
+        "place = guarded_empty((5,), 'f4', at={!r}).ctypes.data\n"
+        "ctypes.string_at(place + {}, 1)\n"
+    )
+    for at, step, crashes in [
+        ("begin", -1, True),
+        ("begin", 0, False),
+        ("end", 19, False),
+        ("end", 20, True),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(at, step)], check=False
+        )
+        assert (done.returncode < 0) == crashes
