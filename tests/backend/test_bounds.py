@@ -112,8 +112,8 @@ def test_a_guard_page_ends_the_process():
     program = (
         "from tests.backend.guarded import guarded_empty\n"
         "import ctypes\n"
-        "place = guarded_empty((5,), 'f4', at={!r}).ctypes.data\n"
-        "ctypes.string_at(place + {}, 1)\n"
+        "array = guarded_empty((5,), 'f4', at={!r})\n"
+        "ctypes.string_at(array.ctypes.data + {}, 1)\n"
     )
     for at, step, crashes in [
         ("begin", -1, True),
