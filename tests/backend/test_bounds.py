@@ -92,6 +92,7 @@ def assert_all_stay_inside(program, **environment):
 
 
 @linux
+@pytest.mark.timeout(900)  # the first one may have all kernels to compile
 @pytest.mark.parametrize("at", ["begin", "end"])
 def test_no_kernel_leaves_its_arrays(at):
     assert assert_all_stay_inside(PROGRAM.format(at=at)) == vectors.vector_bits()
@@ -99,6 +100,7 @@ def test_no_kernel_leaves_its_arrays(at):
 
 @linux
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("bits", "features"), [(512, "+avx512f"), (128, "")])
 def test_no_kernel_of_another_host_does_either(bits, features, tmp_path):
     for at in ("begin", "end"):

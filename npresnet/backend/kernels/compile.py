@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 # far less to compile and to load than Numba's own parallel loops, and keeps Numba's
 # thread pool out of the process. No fastmath: NaN must stay NaN, sums keep order.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# For helpers' arguments: a plain constant is a type of its own to Numba, for which the
+# helper is compiled once more.
+ZERO = np.int64(0)
 
 
 @functools.cache

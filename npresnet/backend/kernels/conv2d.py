@@ -34,6 +34,7 @@ from npresnet.backend.kernels.layout import (
     write_places,
 )
 from npresnet.backend.kernels.prepared import prepared
+from npresnet.backend.kernels.rows import copy
 from npresnet.backend.kernels.tile import TileShape, product_tile, tile_shape
 from npresnet.backend.threads import share_out
 
@@ -294,5 +295,5 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
                             begin = block_start + g * KG + k + writes[p + q]
                             end = begin + min(width, KG - k)
                             row = out_flat[begin:end]
-                            row[:] = few[q * 2 * lanes : q * 2 * lanes + len(row)]
+                            copy(row, few[q * 2 * lanes :])
                             finish_row(row, begin, g * KG + k, finish)

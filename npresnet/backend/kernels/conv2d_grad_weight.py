@@ -30,6 +30,7 @@ from npresnet.backend.kernels.layout import (
     strip_size,
     tap_places,
 )
+from npresnet.backend.kernels.rows import add_to, copy
 from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
 from npresnet.backend.threads import share_out
 
@@ -224,8 +225,8 @@ def _collect(grad_weight, partial, used, run, lanes, first, last):
                 for c in range(C):
                     weight = (i * KW + j) * C + c
                     row = weight // used * run + weight % used
-                    total[:] = partial[0, g, row, begin : begin + lanes]
+                    copy(total, partial[0, g, row, begin : begin + lanes])
                     for part in range(1, parts):
-                        total += partial[part, g, row, begin : begin + lanes]
+                        add_to(total, partial[part, g, row, begin : begin + lanes])
                     for m in range(channels):
                         grad_weight[g * KG + begin + m, c, i, j] = total[m]

@@ -34,6 +34,17 @@ def finish_with(bias: Array, addend: Array | None, rectify: bool, dtype: Any) ->
 
 
 @inlined
+def changes_anything(finish):
+    """Tell whether results are not the same before and after."""
+    if finish.adds or finish.floor == 0:
+        return True
+    for value in finish.bias:
+        if value != 0:
+            return True
+    return False
+
+
+@inlined
 def finish_row_here(row, place, channel, finish):
     """Finish neighbours, the first of them at `place` of the results."""
     bias, addend = finish.bias[channel:], finish.addend[place:]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.rows import copy
 
 # What a block reads should leave room for the weights in a second-level cache.
 STRIP_BYTES = 256 * 1024
@@ -248,14 +249,8 @@ def lay_out(strip, x, blocks, first, last, top, bottom):
             row = strip[place : place + row_size]
             if 0 <= begin + h < H:
                 row[:left] = 0
-                _copy(row[left : left + size], x[n, begin + h].reshape(-1)[start:])
+                copy(row[left : left + size], x[n, begin + h].reshape(-1)[start:])
                 row[left + size :] = 0
             else:
                 row[:] = 0
     return strip, 0
-
-
-@kernel
-def _copy(target, source):
-    for i in range(len(target)):
-        target[i] = source[i]

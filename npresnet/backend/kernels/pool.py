@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npresnet.backend.geometry import Geometry, Pair
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.rows import add_to
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
@@ -178,14 +179,8 @@ def _avg_pool(out, x, divisor, geometry, first, last):
         for ow in range(OW):
             total[:] = 0
             for t in range(_window(places, geometry, oh, ow)):
-                _add_to(total, image[places[t]])
+                add_to(total, image[places[t]])
             _divide(out[n, oh, ow], total, divisor[oh, ow])
-
-
-@kernel
-def _add_to(total, pixel):
-    for c in range(len(total)):
-        total[c] += pixel[c]
 
 
 @kernel
@@ -208,7 +203,7 @@ def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):
             for ow in range(OW):
                 _divide(share, grad_output[n, oh, ow], divisor[oh, ow])
                 for t in range(_window(places, geometry, oh, ow)):
-                    _add_to(image[places[t]], share)
+                    add_to(image[places[t]], share)
 
 
 @kernel
@@ -230,7 +225,7 @@ def _adaptive_avg_pool(out, x, first, last):
             total[:] = 0
             for h in range(top, bottom):
                 for w in range(left, right):
-                    _add_to(total, x[n, h, w])
+                    add_to(total, x[n, h, w])
             _divide(out[n, oh, ow], total, (bottom - top) * (right - left))
 
 
@@ -249,4 +244,4 @@ def _adaptive_avg_pool_grad(grad_input, grad_output, first, last):
                 _divide(share, grad_output[n, oh, ow], area)
                 for h in range(top, bottom):
                     for w in range(left, right):
-                        _add_to(grad_input[n, h, w], share)
+                        add_to(grad_input[n, h, w], share)

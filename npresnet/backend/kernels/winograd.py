@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
-from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.compile import ZERO, dense, kernel
 from npresnet.backend.kernels.finish import Finish, finish_with
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matrix_tile import matrix_tile
@@ -303,9 +303,9 @@ def _convolve(out, x, factors, planned, finish, first_block, end_block):
     for number in range(first_block, end_block):
         first = number * block
         count = min(block, planned.tiles - first)
-        transform_pixels(values, x, planned, first, 0, count)
-        _multiply(sums, values, factors, planned, C, K, count, 0, units)
-        transform_sums(out, sums, planned, finish, first, 0, count)
+        transform_pixels(values, x, planned, first, ZERO, count)
+        _multiply(sums, values, factors, planned, C, K, count, ZERO, units)
+        transform_sums(out, sums, planned, finish, first, ZERO, count)
 
 
 @kernel
@@ -319,8 +319,8 @@ def _correlate(partial, grad_output, x, planned, blocks, first_part, end_part):
         for number in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = number * block
             count = min(block, planned.tiles - first)
-            transform_pixels(values, x, planned, first, 0, count)
-            transform_grads(grads, grad_output, planned, first, 0, count)
+            transform_pixels(values, x, planned, first, ZERO, count)
+            transform_grads(grads, grad_output, planned, first, ZERO, count)
             adds = number > part * blocks // parts
             total = partial[part]
-            _add_products(total, adds, grads, values, planned, count, 0, units)
+            _add_products(total, adds, grads, values, planned, count, ZERO, units)

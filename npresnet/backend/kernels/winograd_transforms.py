@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.finish import finish_row_here
+from npresnet.backend.kernels.compile import ZERO, kernel
+from npresnet.backend.kernels.finish import changes_anything, finish_row_here
+from npresnet.backend.kernels.rows import add_to, copy
 from npresnet.backend.kernels.transform import two_sided_product
 
 _B_TRANSPOSED = (
@@ -37,6 +38,8 @@ _G = (
     (0, 0, 1),
 )
 _G_TRANSPOSED = tuple(zip(*_G, strict=True))
+
+_PATCH, _TILE = np.int64(6), np.int64(4)  # pixels along a side; see `ZERO`
 
 # B^T x B, A^T x A and A x A^T, G x G^T and G^T x G, for many matrices at a time.
 b_product = two_sided_product(_B_TRANSPOSED)
@@ -89,9 +92,10 @@ def transform_grad_weights(grad_weight, partial, some, first, last):
     for unit in range(first, last):
         begin, end = unit * some, min((unit + 1) * some, C)
         for c in range(begin, end):
-            rows[:] = partial[0, :, c]
-            for part in range(1, parts):
-                rows += partial[part, :, c]
+            for z in range(places):
+                copy(rows[z], partial[0, z, c])
+                for part in range(1, parts):
+                    add_to(rows[z], partial[part, z, c])
             place = (c - begin) * 9 * K
             g_transposed_product(flat, 0, 6 * K, K, taps_flat, place, 3 * K, K, K)
         # Piece after piece of the result, which has input channels side by side.
@@ -125,7 +129,7 @@ def transform_pixels(values, x, planned, origin, first, last):
         top, left = top - planned.padding[0], left - planned.padding[1]
         source, start, row = pixel, ((n * H + top) * W + left) * C, W * C
         if top < 0 or left < 0 or top + 6 > H or left + 6 > W:
-            _cut_out(patch, x[n], top, left, 6)
+            _cut_out(patch, x[n], top, left, _PATCH)
             source, start, row = patch, 0, 6 * C
         b_product(source, start, row, C, flat, t * pitch, 6 * step, step, C)
 
@@ -141,7 +145,7 @@ def transform_grads(values, grad, planned, origin, first, last):
         n, top, left = _place(origin + t, planned.size)
         source, start, row = pixel, ((n * H + top) * W + left) * K, W * K
         if top + 4 > H or left + 4 > W:
-            _cut_out(patch, grad[n], top, left, 4)
+            _cut_out(patch, grad[n], top, left, _TILE)
             source, start, row = patch, 0, 4 * K
         a_transposed_product(source, start, row, K, flat, t * pitch, 6 * step, step, K)
 
@@ -153,7 +157,7 @@ def transform_sums(out, sums, planned, finish, origin, first, last):
     patch = np.empty(16 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]
     flat, pixel = sums.reshape(-1), out.reshape(-1)
-    finishes = finish.adds or finish.floor == 0 or (finish.bias != 0).any()
+    finishes = changes_anything(finish)
     for t in range(first, last):
         n, top, left = _place(origin + t, planned.size)
         start = ((n * H + top) * W + left) * K
@@ -165,17 +169,11 @@ def transform_sums(out, sums, planned, finish, origin, first, last):
             a_product(flat, t * pitch, 6 * step, step, patch, 0, 4 * K, K, K)
             for i in range(rows):
                 place = start + i * W * K
-                _copy(pixel[place : place + size], patch[4 * i * K :])
+                copy(pixel[place : place + size], patch[4 * i * K :])
         if finishes:
             for i in range(rows):
                 for place in range(start + i * W * K, start + i * W * K + size, K):
-                    finish_row_here(pixel[place : place + K], place, 0, finish)
-
-
-@kernel
-def _copy(target, source):
-    for i in range(len(target)):
-        target[i] = source[i]
+                    finish_row_here(pixel[place : place + K], place, ZERO, finish)
 
 
 @kernel
