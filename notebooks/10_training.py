@@ -77,7 +77,7 @@ nr.course.source(nr.training.step.take_step)
 # Half of it looks for NaN. What is left is short, so build it up once:
 
 
-# %%
+# %% tags=["varies"]
 def train_by_hand(model, recipe, seed):
     """Train with four lines a step."""
     steps = recipe.steps_per_epoch(len(train))

@@ -9,7 +9,9 @@ from nbformat import NotebookNode
 
 from notebooks.make.pair import code_cells
 
-VARIES = "varies"  # the tag of cells whose outputs differ from run to run, as times do
+# Tags cells whose outputs may differ from run to run, as times do, or from one kind of
+# processor to another, as what many steps of training lead to.
+VARIES = "varies"
 _NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
 _RELATIVE, _ROUNDING = 1e-3, 1e-6
 
