@@ -24,7 +24,7 @@ from tests.oracle.compare import normal
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux for the guard pages"
 )
-# The last block of these has fewer places than a tile.
+# The last block of these has fewer places than a tile, of 14 places or of 6.
 SHORT_LAST_BLOCK = [
     test_conv.Case((1, 1024, 14, 14), (16, 1024, 1, 1), stride=2),
     test_conv.Case((33, 300, 1, 1), (17, 300, 1, 1)),
@@ -36,7 +36,7 @@ POOLS = [*test_pool.HARD.values(), *test_pool.DILATED.values()]
 
 
 def run_guarded(setting, at, names, dtypes):
-    """Run operations, their arguments and results beside guard pages."""
+    """Run operations, arguments and what `memory.empty` makes beside guard pages."""
     rng = np.random.default_rng(0)
     memory.empty = lambda shape, dtype: guarded_empty(shape, dtype, at=at)
     for name, dtype in itertools.product(names, dtypes):

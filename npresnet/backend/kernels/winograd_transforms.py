@@ -185,7 +185,7 @@ def _cut_out(patch, image, top, left, side):
             row = patch[(i * side + j) * C : (i * side + j + 1) * C]
             if 0 <= top + i < H and 0 <= left + j < W:
                 source = image[top + i, left + j]
-                for c in range(C):
+                for c in range(C):  # a call for every pixel costs more than this
                     row[c] = source[c]
             else:
                 row[:] = 0
