@@ -64,7 +64,7 @@ class _Team:
         if launch is None:
             from npresnet.backend.kernels import team
 
-            launch = self._launchers[kernel] = team.launcher(kernel)
+            launch = self._launchers[kernel] = team.Launcher(kernel)
             if self._numbers is None:
                 self._numbers = team.new_team()
         with self.lock:
@@ -72,7 +72,7 @@ class _Team:
                 if number == len(self._workers):
                     self._workers.append(_Worker(self._numbers))
                 self._workers[number].wake()
-            failed = launch(self._numbers, blocks, threads, *arguments)
+            failed = launch(self._numbers, blocks, threads, arguments)
         if failed:
             # Which one it was is lost with the thread. Kernels raise nothing else.
             raise MemoryError(f"{kernel.__name__}: no memory for the work of a thread")

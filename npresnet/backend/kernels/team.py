@@ -20,6 +20,7 @@ import sys
 import types as python_types
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -35,6 +36,7 @@ _TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED = range(0, 40, 8)
 _BYTES = ir.IntType(8).as_pointer()
 # A job's function: called with the address of the job, and a range of blocks.
 _PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
+_UNKNOWN = 2
 _PATIENCE = 1 << 14  # looks, before a thread offers its processor to others
 
 
@@ -43,14 +45,36 @@ def new_team() -> NDArray[np.int64]:
     return np.zeros(40, np.int64)
 
 
-def launcher(compiled: Any) -> Any:
-    """Make the function that has a team run a kernel.
+class Launcher:
+    """Has a team run a kernel."""
 
-    It is called with the team, the number of blocks, the number of pieces, and the
-    kernel's arguments without the range. It returns whether a piece has failed.
-    """
-    # A copy of `_launch` for this kernel, which is a global variable of it. Compiled
-    # code is kept under the qualified name.
+    def __init__(self, compiled: Any) -> None:
+        self._kernel = compiled
+        self._launch = _copy_for(compiled)
+
+    def __call__(
+        self, team: NDArray[np.int64], blocks: int, pieces: int, arguments: Any
+    ) -> bool:
+        """Run the kernel with some arguments; tell whether a piece has failed."""
+        result = self._launch(team, blocks, pieces, 0, *arguments)
+        if result == _UNKNOWN:
+            address = _address_of(self._kernel, arguments)
+            result = self._launch(team, blocks, pieces, address, *arguments)
+        return bool(result)
+
+
+def _address_of(compiled: Any, arguments: Any) -> int:
+    """Find the machine code of a kernel for arguments of these types."""
+    kinds = (*map(numba.typeof, arguments), types.intp, types.intp)
+    compiled.compile(kinds)  # or found, if it has been
+    found = compiled.overloads[kinds]
+    address: int = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+    return address
+
+
+def _copy_for(compiled: Any) -> Any:
+    """Make a copy of `_launch` for a kernel, which is a global variable of it."""
+    # Compiled code is kept under the qualified name.
     name = f"launch_{compiled.__module__}_{compiled.__name__}".replace(".", "_")
     copy = python_types.FunctionType(
         _launch.__code__, {**globals(), "_kernel": compiled}, name
@@ -62,27 +86,47 @@ def launcher(compiled: Any) -> Any:
 _kernel: Any = None  # of a copy
 
 
-def _launch(team, blocks, pieces, *arguments):
-    return _lead(team, _job(_kernel, arguments), blocks, pieces)
+def _launch(team, blocks, pieces, address, *arguments):
+    """Return 0 if all went well, 1 if a piece has failed, or that nothing was done.
+
+    Nothing is done until the kernel's address has been given once in a process: code
+    that holds the kernel itself would be as long as the kernel, and compiled again.
+    """
+    job = _job(_kernel, address, arguments)
+    if job == 0:
+        return _UNKNOWN
+    return _lead(team, job, blocks, pieces)
 
 
 @intrinsic
-def _job(typing, function, arguments):
-    """Leave a function and its arguments in memory, until the caller returns."""
+def _job(typing, function, address, arguments):
+    """Leave a function and its arguments in memory, until the caller returns.
+
+    An address other than 0 is where the function is from now on; the job is 0 where
+    none has ever been given.
+    """
     piece = function.get_call_type(typing, (*arguments, types.intp, types.intp), {})
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        packed = args[1]
+        _, address, packed = args
+        known = cgutils.add_global_variable(builder.module, I64, "address_of_kernel")
+        known.initializer = ir.Constant(I64, 0)
+        known.linkage = "internal"
+        is_given = builder.icmp_unsigned("!=", address, ir.Constant(I64, 0))
+        with builder.if_then(is_given):
+            builder.store(address, known)
         kind = ir.LiteralStructType([_PIECE.as_pointer(), packed.type])
         job = cgutils.alloca_once(builder, kind)
-        run = _piece(context, builder.module, function, piece, arguments, kind)
+        run = _piece(context, builder.module, function, piece, arguments, kind, known)
         builder.store(run, cgutils.gep_inbounds(builder, job, 0, 0))
         builder.store(packed, cgutils.gep_inbounds(builder, job, 0, 1))
-        return builder.ptrtoint(job, I64)
+        is_known = builder.icmp_unsigned("!=", builder.load(known), ir.Constant(I64, 0))
+        place = builder.ptrtoint(job, I64)
+        return builder.select(is_known, place, ir.Constant(I64, 0))
 
-    return types.int64(function, arguments), generate
+    return types.int64(function, types.int64, arguments), generate
 
 
 def _piece(
@@ -92,12 +136,10 @@ def _piece(
     piece: Any,
     arguments: Any,
     kind: Any,
+    known: ir.GlobalVariable,
 ) -> ir.Function:
     """Write the function of a job: unpack the arguments and call the kernel."""
-    compiled = function.dispatcher.get_compile_result(piece)
-    context.add_linking_libs([compiled.library])
-    description = compiled.fndesc
-    kernel_function = context.declare_function(module, description)
+    description = function.dispatcher.get_compile_result(piece).fndesc
     run = ir.Function(module, _PIECE, f"piece_of_{description.mangled_name}")
     run.linkage = "internal"
     builder = ir.IRBuilder(run.append_basic_block())
@@ -105,6 +147,10 @@ def _piece(
     job = builder.bitcast(address, kind.as_pointer())
     packed = builder.load(cgutils.gep_inbounds(builder, job, 0, 1))
     values = cgutils.unpack_tuple(builder, packed, len(arguments))
+    form = context.call_conv.get_function_type(
+        description.restype, description.argtypes
+    )
+    kernel_function = builder.inttoptr(builder.load(known), form.as_pointer())
     status, _ = context.call_conv.call_function(
         builder,
         kernel_function,
@@ -246,7 +292,7 @@ def _lead(team, address, blocks, pieces):
         looks += 1
         if looks > _PATIENCE:
             _yield_processor()
-    return _load(team, _FAILED) != 0
+    return _load(team, _FAILED)
 
 
 @kernel
