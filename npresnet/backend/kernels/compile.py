@@ -15,12 +15,18 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numpy.typing import NDArray
 
 # nogil: several threads run one kernel at a time (see backend.threads), which costs
 # far less to compile and to load than Numba's own parallel loops, and keeps Numba's
 # thread pool out of the process. No fastmath: NaN must stay NaN, sums keep order.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# No kernel is called from C.
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
+}
 # For helpers' arguments: a plain constant is a type of its own to Numba, for which the
 # helper is compiled once more.
 ZERO = np.int64(0)
@@ -60,10 +66,40 @@ def kernel(function: Callable[..., Any]) -> Any:
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder)
         try:
-            compiled.enable_caching()
+            compiled._cache = _Cache(
+                function
+            )  # what `enable_caching` does with Numba's
         finally:
             numba.config.CACHE_DIR = before
     return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's, for processes that compile at the same time (see `ahead`)."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _Files(
+            self._cache_path,
+            self._impl.filename_base,
+            self._impl.locator.get_source_stamp(),
+        )
+
+
+class _Files(IndexDataCacheFile):
+    """The compiled code of a function, by its arguments' types, and an index of it.
+
+    Numba numbers the files of code. Two processes that write at the same time give one
+    number to two codes, and the index then leads to the wrong one of them. Here a name
+    tells what is in the file. What is still possible does no harm: that the index
+    forgets a file, which is then made again.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        name = f"{self._index_name.removesuffix('.nbi')}.{digest}.nbc"
+        self._save_data(name, data)
+        self._save_index(self._load_index() | {key: name})
 
 
 def inlined(function: Callable[..., Any]) -> Any:
