@@ -122,7 +122,12 @@ def module() -> ModuleType:
 
 @functools.cache
 def _load(name: str) -> ModuleType:
-    return importlib.import_module(_MODULES[name])
+    loaded = importlib.import_module(_MODULES[name])
+    if name == "numba":
+        from npresnet.backend.kernels.ahead import start_if_cold
+
+        start_if_cold()
+    return loaded
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,8 @@ compiled loops. What they have in common:
 - `tile`, `matrix_tile`, `vectors`: the innermost loops of everything heavy;
 - `layout`: which pixels a convolution reads; `finish`: what it does to its results;
 - `memory`: room for large arrays, used again; `prepared`: weights put in order once;
-- `compile`, `spin`: how code is compiled and kept, and how threads wait for each other.
+- `compile`, `ahead`: how code is compiled and kept, and who compiles it;
+- `team`: how threads share a kernel.
 """
 
 from npresnet.backend.kernels.conv2d import (

@@ -1,0 +1,109 @@
+"""A second process compiles the way back while the first one is going forward.
+
+Numba compiles one kernel at a time in a process, so that on a machine where nothing is
+compiled yet one processor works and the others look on. What a first training step
+needs last is compiled meanwhile by a process of its own; both keep what they compile in
+the same folder, where each finds what the other has done.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet.backend.algorithm import get_algorithm, set_algorithm
+from npresnet.backend.geometry import Geometry
+from npresnet.backend.kernels.compile import cache_folder
+from npresnet.backend.threads import get_threads
+
+_CODE = "import sys; sys.path[:] = {path!r}; from {module} import work; work({how!r})"
+
+
+def start_if_cold() -> None:
+    """Start the second process if nothing is compiled yet, and if it can help.
+
+    It ends when it has done its work, or with this process.
+    """
+    folder = cache_folder()
+    if (
+        folder is None  # nothing could be handed over
+        or get_threads() == 1
+        or numba.config.DISABLE_JIT
+        or not sys.executable
+        or next(folder.rglob("*.nbi"), None) is not None
+    ):
+        return
+    code = _CODE.format(path=sys.path, module=__name__, how=get_algorithm())
+    try:
+        helper = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "NPRESNET_NUM_THREADS": str(get_threads())},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:  # no memory for another process, or no leave to start one
+        return
+    # Waited for, so that it does not stay among the system's processes once it is done.
+    threading.Thread(target=helper.wait, name="npresnet-ahead", daemon=True).start()
+    atexit.register(_end, helper, os.getpid())
+
+
+def _end(helper: subprocess.Popen[bytes], parent: int) -> None:
+    if os.getpid() == parent:  # and not in a forked child of it
+        helper.kill()
+        helper.wait()
+
+
+def work(algorithm: str) -> None:
+    """Compile, until done or until the process that has asked for it is gone."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    set_algorithm(algorithm)
+    compile_way_back()
+
+
+def _die_with_parent() -> None:
+    sys.stdin.buffer.read()  # ends when nobody is there any more to write
+    os._exit(0)
+
+
+def compile_way_back() -> None:
+    """Run, on small arrays, what a training step does after its way forward.
+
+    Last things first: the other process comes from the other end. Left out is what
+    only some networks need, and what the way forward compiles: a gradient by the input
+    of a convolution is a convolution.
+    """
+    from npresnet.backend import kernels
+
+    def images(C: int, size: int) -> NDArray[np.float32]:
+        return np.zeros((16, C, size, size), np.float32)
+
+    data, grad, velocity = np.zeros((3, 1 << 12), np.float32)
+    kernels.sgd_update(data, grad, velocity, 0.1, 0.9, 1.0, 1e-4, False)
+
+    near, wide = Geometry.of((16, 16), 3, 1, 1), Geometry.of((16, 16), 3, 2, 1)
+    few, x = images(16, 16), images(64, 16)
+    kernels.conv2d_grad_weight(few, few, near)
+    kernels.zero_pad_shortcut_grad(images(64, 8), (16, 32, 16, 16), 16, 2)
+    kernels.conv2d_grad_weight(x, x, near)
+
+    mean, inverse_std, weight, bias, *mean_grads = np.zeros((6, 64), np.float32)
+    statistics = mean, inverse_std
+    kernels.rectified_batch_norm_grad_input(
+        x, x, *statistics, weight, bias, *mean_grads
+    )
+    kernels.rectified_batch_norm_grad_sums(x, x, *statistics, weight, bias)
+    kernels.add(x, x)
+    kernels.batch_norm_grad_input(x, x, *statistics, weight, *mean_grads)
+    kernels.batch_norm_relu_grad_sums(x, x, x, *statistics)
+
+    kernels.adaptive_avg_pool2d_grad(images(64, 1), (8, 8))
+    kernels.conv2d_grad_weight(images(64, 8), x, wide)
