@@ -167,7 +167,7 @@ def _footnote(effort: Effort) -> str:
         "ours over the better of PyTorch's two in the same run. Peak memory is that of "
         "three training steps, less what the prepared process held before. Multiply-"
         "adds are those of the way forward, results the largest time per multiply-add "
-        "over the smallest."
+        "over the smallest, which are chosen by their medians."
     )
 
 

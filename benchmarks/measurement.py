@@ -77,9 +77,14 @@ def against_torch(parts: Mapping[str, Sequence[float]], unit: str) -> Measuremen
 
 
 def spread(parts: Mapping[str, Sequence[float]], unit: str) -> Measurement:
-    """Relate the largest of some figures to the smallest, round by round."""
-    rounds = zip(*parts.values(), strict=True)
-    return Measurement([max(r) / min(r) for r in rounds], parts, unit)
+    """Relate the part that is largest, by medians, to the smallest, round by round.
+
+    The largest of every round is another one each time, if all are equal but for noise,
+    and its ratio is never 1.
+    """
+    by_size = sorted(parts.values(), key=statistics.median)
+    pairs = zip(by_size[-1], by_size[0], strict=True)
+    return Measurement([large / small for large, small in pairs], parts, unit)
 
 
 def plain(seconds: Sequence[float]) -> Measurement:

@@ -13,6 +13,7 @@ from benchmarks.worker import working
 from benchmarks.works import OURS, SIDES, Work
 
 _WARM_UP = 2  # what is compiled, chosen and kept when a work is first done, is then
+_TURNS = 3  # of a round, where works of ours are compared with each other
 _STEPS = 3  # of a training whose memory is measured: optimizers begin with the first
 
 
@@ -56,7 +57,11 @@ def compare_macs(
             work.label: stack.enter_context(working(OURS, work, effort.threads))
             for work in works
         }
-        times = _in_turn(asks, effort, tell)
+        # In short turns: a machine that slows down slows all of them down alike.
+        turns = effort._replace(
+            rounds=_TURNS * effort.rounds, seconds=effort.seconds / _TURNS
+        )
+        times = _in_turn(asks, turns, tell)
     parts = {
         work.label: [time / (work.batch * count) for time in times[work.label]]
         for work, count in zip(works, macs, strict=True)

@@ -29,9 +29,11 @@ def test_a_rounds_ratio_is_to_the_better_of_pytorchs_two_in_that_round():
     assert result.part("torch") == 2.0
 
 
-def test_a_spread_is_the_largest_over_the_smallest_of_each_round():
-    result = spread({"a": [1.0, 2.0], "b": [2.0, 2.0], "c": [3.0, 5.0]}, "s/MAC")
-    assert result.figures == pytest.approx([3.0, 2.5])
+def test_a_spread_is_that_of_two_parts_which_all_rounds_have_chosen():
+    parts = {"a": [1.0, 2.0, 1.0], "b": [2.0, 1.0, 2.0], "c": [3.0, 1.5, 5.0]}
+    result = spread(parts, "s/MAC")
+    assert result.figures == pytest.approx([3.0, 0.75, 5.0])  # c over a
+    assert result.figure == pytest.approx(3.0)
 
 
 def test_of_seconds_the_median_counts():
