@@ -14,7 +14,7 @@ from typing import Any
 
 # How often a worker looks for work before it goes to sleep: longer than the pauses
 # between a network's kernels.
-_LOOKS = 1 << 20
+_LOOKS = 1 << 18
 
 
 def available_threads() -> int:

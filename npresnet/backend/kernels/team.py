@@ -16,6 +16,7 @@ What they share is an array of integers, on cache lines of their own::
 
 from __future__ import annotations
 
+import platform
 import sys
 import types as python_types
 from typing import Any
@@ -37,7 +38,14 @@ _BYTES = ir.IntType(8).as_pointer()
 # A job's function: called with the address of the job, and a range of blocks.
 _PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
 _UNKNOWN = 2
-_PATIENCE = 1 << 14  # looks, before a thread offers its processor to others
+# The instruction for it, as the compiler calls it, with its arguments.
+_PAUSE = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "amd64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (1,)),
+    "arm64": ("llvm.aarch64.hint", (1,)),
+}.get(platform.machine().lower())
+_PATIENCE = 1 << 12  # looks, before a thread offers its processor to others
 
 
 def new_team() -> NDArray[np.int64]:
@@ -241,6 +249,25 @@ def _replace(typing, numbers, i, old, new):
 
 
 @intrinsic
+def _pause(typing):
+    """Leave the core to its other thread for some cycles, where it runs two."""
+    # Two processors may be one core. A thread that only looks, again and again, takes
+    # half of it from the thread that it waits for.
+
+    def generate(
+        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
+    ) -> Any:
+        if _PAUSE is not None:
+            name, numbers = _PAUSE
+            kind = ir.FunctionType(ir.VoidType(), [I32] * len(numbers))
+            function = builder.module.declare_intrinsic(name, fnty=kind)
+            builder.call(function, [ir.Constant(I32, n) for n in numbers])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def _yield_processor(typing):
     """Let another thread have the processor, if one waits for it."""
 
@@ -289,6 +316,7 @@ def _lead(team, address, blocks, pieces):
         pass
     looks = 0
     while _load(team, _FINISHED) < pieces:
+        _pause()
         looks += 1
         if looks > _PATIENCE:
             _yield_processor()
@@ -308,6 +336,7 @@ def serve(team, asleep, looks):
         if _take_piece(team):
             _store(asleep, 0, 0)
             idle = 0
+        _pause()
         idle += 1
         if idle == looks:
             _store(asleep, 0, 1)
