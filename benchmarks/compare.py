@@ -81,13 +81,13 @@ def _read(
         "--rounds",
         type=options.at_least(1),
         default=5,
-        help="of each row; three at most of what takes long (5)",
+        help="of each row; two at most of what takes long (5)",
     )
     parser.add_argument(
         "--seconds",
         type=options.seconds,
-        default=1.5,
-        help="for every side in every round; each does its work once at least (1.5)",
+        default=1.2,
+        help="for every side in every round; each does its work once at least (1.2)",
     )
     parser.add_argument(
         "--threads",

@@ -22,7 +22,7 @@ class Effort(NamedTuple):
     @property
     def few(self) -> int:
         """Rounds of what takes long, or hardly varies."""
-        return min(self.rounds, 3)
+        return min(self.rounds, 2)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from benchmarks.worker import working
 from benchmarks.works import OURS, SIDES, Work
 
 _WARM_UP = 2  # what is compiled, chosen and kept when a work is first done, is then
-_TURNS = 3  # of a round, where works of ours are compared with each other
+_TURNS = 2  # of a round, where works of ours are compared with each other
 _STEPS = 3  # of a training whose memory is measured: optimizers begin with the first
 
 
