@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -141,25 +140,35 @@ def test_it_does_not_start_where_it_is_of_no_use(tmp_path, environment):
     assert process.communicate()[0] == "done\n"
 
 
-def test_it_does_not_start_where_kernels_are_there(tmp_path, monkeypatch):
-    (tmp_path / "kernel.nbi").touch()
-    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(ahead, "get_threads", lambda: 2)
-    monkeypatch.setattr(
-        ahead.subprocess, "Popen", lambda *a, **k: pytest.fail("started")
-    )
-    ahead.start_if_cold()
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """Put the processes that are started here into a list, instead of starting them;
+    nothing is compiled yet, and there is a processor to help."""
+    calls = []
 
-
-def test_where_no_process_can_be_started_nothing_is_said(tmp_path, monkeypatch):
-    asked = []
-
-    def refuse(*arguments, **options):
-        asked.append(arguments)
+    def refuse(arguments, **options):
+        calls.append(arguments)
         raise OSError("no more processes")
 
-    monkeypatch.setattr(ahead, "cache_folder", lambda: Path(tmp_path))
+    monkeypatch.setattr(ahead, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(ahead, "get_threads", lambda: 2)
     monkeypatch.setattr(ahead.subprocess, "Popen", refuse)
+    return calls
+
+
+def test_where_no_process_can_be_started_nothing_is_said(started):
     ahead.start_if_cold()
-    assert len(asked) == 1
+    assert [arguments[:2] for arguments in started] == [[sys.executable, "-c"]]
+
+
+def test_it_does_not_start_where_kernels_are_there(started, tmp_path):
+    (tmp_path / "kernel.nbi").touch()
+    ahead.start_if_cold()
+    assert started == []
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/blender", "", None])
+def test_no_program_but_an_interpreter_is_started(started, program, monkeypatch):
+    monkeypatch.setattr(sys, "executable", program)
+    ahead.start_if_cold()
+    assert started == []

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -36,7 +37,8 @@ def start_if_cold() -> None:
         folder is None  # nothing could be handed over
         or get_threads() == 1
         or numba.config.DISABLE_JIT
-        or not sys.executable
+        # A program that has Python inside is no interpreter to start.
+        or not Path(sys.executable or "").name.lower().startswith("python")
         or next(folder.rglob("*.nbi"), None) is not None
     ):
         return
