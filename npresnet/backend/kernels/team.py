@@ -37,7 +37,7 @@ _TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED = range(0, 40, 8)
 _BYTES = ir.IntType(8).as_pointer()
 # A job's function: called with the address of the job, and a range of blocks.
 _PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
-_UNKNOWN = 2
+_UNKNOWN = 2  # what a launch returns that was never told where its kernel is
 # The instruction for it, as the compiler calls it, with its arguments.
 _PAUSE = {
     "x86_64": ("llvm.x86.sse2.pause", ()),
