@@ -114,10 +114,10 @@ def kernels_are_missing() -> bool:
 
     if get_backend() != "numba":
         return False
-    from npresnet.backend.kernels.compile import cache_folder
+    from npresnet.backend.kernels.compile import cache_folder, keeps_code
 
     kept = cache_folder()
-    return kept is None or next(kept.rglob("*.nbc"), None) is None
+    return kept is None or not keeps_code(kept)
 
 
 def metadata(config: Mapping[str, Any]) -> dict[str, str]:

@@ -162,7 +162,7 @@ def test_where_no_process_can_be_started_nothing_is_said(started):
 
 
 def test_it_does_not_start_where_kernels_are_there(started, tmp_path):
-    (tmp_path / "kernel.nbi").touch()
+    (tmp_path / "kernel.nbc").touch()
     ahead.start_if_cold()
     assert started == []
 

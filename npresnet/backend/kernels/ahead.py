@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.algorithm import get_algorithm, set_algorithm
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels.compile import cache_folder
+from npresnet.backend.kernels.compile import cache_folder, keeps_code
 from npresnet.backend.threads import get_threads
 
 _CODE = "import sys; sys.path[:] = {path!r}; from {module} import work; work({how!r})"
@@ -39,7 +39,7 @@ def start_if_cold() -> None:
         or numba.config.DISABLE_JIT
         # A program that has Python inside is no interpreter to start.
         or not Path(sys.executable or "").name.lower().startswith("python")
-        or next(folder.rglob("*.nbi"), None) is not None
+        or keeps_code(folder)
     ):
         return
     code = _CODE.format(path=sys.path, module=__name__, how=get_algorithm())

@@ -56,6 +56,11 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
+def keeps_code(folder: Path) -> bool:
+    """Tell whether anything compiled lies in a folder of compiled kernels."""
+    return next(folder.rglob("*.nbc"), None) is not None
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called; ``.py_func`` is the plain Python."""
     compiled = numba.njit(**OPTIONS)(function)
@@ -66,9 +71,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(folder)
         try:
-            compiled._cache = _Cache(
-                function
-            )  # what `enable_caching` does with Numba's
+            # As `enable_caching` does with Numba's.
+            compiled._cache = _Cache(function)
         finally:
             numba.config.CACHE_DIR = before
     return compiled

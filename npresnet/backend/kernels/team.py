@@ -251,8 +251,8 @@ def _replace(typing, numbers, i, old, new):
 @intrinsic
 def _pause(typing):
     """Leave the core to its other thread for some cycles, where it runs two."""
-    # Two processors may be one core. A thread that only looks, again and again, takes
-    # half of it from the thread that it waits for.
+    # Two processors may be one core, which a thread that only looks, again and again,
+    # shares with the one that it waits for. Makers of processors ask for this.
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
