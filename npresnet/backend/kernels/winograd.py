@@ -147,12 +147,12 @@ def _plan(
     )
 
 
-def _pitch(channels: int, lanes: int) -> int:
+def _pitch(length: int, lanes: int) -> int:
     """Keep rows from lying at a large power of two from each other.
 
     They would share the same few places of the cache.
     """
-    return channels if channels % 128 else channels + lanes
+    return length if length % 128 else length + lanes
 
 
 def _multiply_pixels(
@@ -171,7 +171,7 @@ def _multiply_pixels(
     lanes = planned.shape.lanes
 
     def transform() -> Array:
-        factors = memory.empty((_PLACES, K * C), x.dtype)
+        factors = memory.empty((_PLACES, _pitch(K * C, lanes)), x.dtype)
         units = -(-K // (2 * lanes)) * (C // lanes)
         share_out(transform_weights, units, factors, dense(weight), lanes, turned)
         return factors
