@@ -1,6 +1,7 @@
 """Memory of large arrays is used again, and never while somebody looks at it."""
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from npresnet.backend.kernels import memory
 
 LARGE = (300, 1000)
+ALONE = (1100, 1000)  # 4.4 MB as float32
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +21,17 @@ def address(array):
     return array.ctypes.data
 
 
-def test_memory_is_used_again_once_nobody_refers_to_it():
-    first = memory.empty(LARGE, np.float32)
+@pytest.mark.parametrize("shape", [LARGE, ALONE])
+def test_memory_is_used_again_once_nobody_refers_to_it(shape):
+    first = memory.empty(shape, np.float32)
     place = address(first)
-    assert address(memory.empty(LARGE, np.float32)) != place
+    assert address(memory.empty(shape, np.float32)) != place
     del first
     gc.collect()
-    assert address(memory.empty(LARGE, np.float32)) == place
+    assert address(memory.empty(shape, np.float32)) == place
 
 
+@pytest.mark.parametrize("shape", [LARGE, ALONE])
 @pytest.mark.parametrize(
     "view",
     [
@@ -38,13 +42,13 @@ def test_memory_is_used_again_once_nobody_refers_to_it():
         lambda a: a[None][:, 1],
     ],
 )
-def test_a_view_keeps_the_memory_of_its_array(view):
-    array = memory.empty(LARGE, np.float32)
+def test_a_view_keeps_the_memory_of_its_array(view, shape):
+    array = memory.empty(shape, np.float32)
     array[:] = 1
     kept = view(array)
     before = kept.copy()
     del array
-    others = [memory.empty(LARGE, np.float32) for _ in range(3)]
+    others = [memory.empty(shape, np.float32) for _ in range(3)]
     for other in others:
         other[:] = 2
     np.testing.assert_array_equal(kept, before)
@@ -56,6 +60,35 @@ def test_arrays_have_their_shape_and_begin_at_a_cache_line(dtype):
         assert array.shape == shape and array.dtype == dtype
         assert address(array) % 64 == 0
         assert array.flags.c_contiguous and array.flags.writeable
+
+
+def test_arrays_that_share_a_slab_do_not_overlap():
+    sizes = [1 << 14, (1 << 21) - 3, 12_345, 3 << 20, 70_001, 1 << 22] * 4
+    arrays = [memory.empty((size,), np.uint8) for size in sizes]
+    for number, array in enumerate(arrays):
+        array[:] = number
+    for number, array in enumerate(arrays):
+        assert (array == number).all()
+
+
+def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
+    monkeypatch.setattr(memory, "_PATIENCE", 3)
+    sizes = ((3 << 20) + 4096 * i for i in range(99))
+
+    def some(count):
+        return [memory.empty((next(sizes),), np.uint8) for _ in range(count)]
+
+    first, second = some(2)
+    slab = weakref.ref(memory._buffers._slab._whole)
+    view = second[5:]
+    del first, second
+    others = some(8)  # elsewhere: the slab has no room for a third one
+    gc.collect()
+    assert slab() is not None
+    del view
+    others += some(8)
+    gc.collect()
+    assert slab() is None and len(others) == 16
 
 
 def test_what_is_idle_for_long_is_given_back(monkeypatch):
