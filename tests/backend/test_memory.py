@@ -73,6 +73,7 @@ def test_arrays_that_share_a_slab_do_not_overlap():
 
 def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
     monkeypatch.setattr(memory, "_PATIENCE", 3)
+    monkeypatch.setattr(memory, "_SLAB", 8 << 20)
     sizes = ((3 << 20) + 4096 * i for i in range(99))
 
     def some(count):
