@@ -30,7 +30,7 @@ _PATIENCE = 3000
 _IDLE = 2
 _LINE = 64  # bytes of a line of the cache
 _HUGE_PAGE = 1 << 21
-_SLAB = 16 * _HUGE_PAGE
+_SLAB = 16 * _HUGE_PAGE  # what is not written to yet takes no memory
 _LEAST_ALONE = 1 << 22  # as NumPy asks for huge pages from here on
 
 
