@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -74,6 +75,7 @@ _MODULES = {
     "reference": "npresnet.backend.reference",
 }
 _name = "numba"
+_looking = threading.RLock()  # so that no operation of another backend is kept
 
 
 def get_backend() -> str:
@@ -93,7 +95,10 @@ def set_backend(name: str) -> None:
     if name not in _MODULES:
         known = ", ".join(map(repr, _MODULES))
         raise ValueError(f"name must be one of {known}, got {name!r}")
-    _name = name
+    with _looking:
+        _name = name
+        for operation in OPERATIONS:
+            globals().pop(operation, None)
 
 
 @contextmanager
@@ -131,7 +136,10 @@ def _load(name: str) -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    """Look an operation up in the backend in use."""
+    """Look an operation up in the backend in use, and keep it until that changes."""
+    # What is kept is an attribute like others, and this function is not called again.
     if name in _NAMES:
-        return getattr(module(), name)
+        with _looking:
+            operation = globals()[name] = getattr(module(), name)
+        return operation
     raise AttributeError(f"module 'npresnet.backend' has no attribute {name!r}")

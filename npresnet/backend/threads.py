@@ -153,7 +153,9 @@ def share_out(kernel: Callable[..., None], blocks: int, *arguments: Any) -> None
 
     The caller's thread works too. What is not compiled is run by it alone.
     """
-    threads = min(blocks, get_threads())
+    threads = _threads or get_threads()
+    if blocks < threads:
+        threads = blocks
     if threads <= 1 or not hasattr(kernel, "py_func"):
         kernel(*arguments, 0, blocks)
     else:

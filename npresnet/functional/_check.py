@@ -41,8 +41,8 @@ def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
         )
     if letters == "...":
         return
-    axes = letters.split()
-    if value.ndim != len(axes):
+    if value.ndim != letters.count(" ") + 1:
+        axes = letters.split()
         expected = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
         raise ValueError(f"{name} must have shape {expected}, got {value.shape}")
     if value.size == 0:
