@@ -18,7 +18,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory, winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.finish import Finish, finish_row, finish_with
+from npresnet.backend.kernels.finish import Finish, finish_row, finish_with, nothing
 from npresnet.backend.kernels.layout import (
     Axis,
     Blocks,
@@ -47,8 +47,7 @@ _LEAST_UNITS = 8
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d`."""
-    bias = np.zeros(len(weight), x.dtype)
-    return fused_conv2d(x, weight, bias, None, False, geometry)
+    return _convolve_and_finish(x, weight, nothing(len(weight), x.dtype), geometry)
 
 
 def fused_conv2d(
@@ -60,11 +59,17 @@ def fused_conv2d(
     geometry: Geometry,
 ) -> Array:
     """See `reference.fused_conv2d`: the rest is done before results leave registers."""
+    finish = finish_with(bias, addend, rectify, x.dtype)
+    return _convolve_and_finish(x, weight, finish, geometry)
+
+
+def _convolve_and_finish(
+    x: Array, weight: Array, finish: Finish, geometry: Geometry
+) -> Array:
     K, C = weight.shape[:2]  # C: channels of one group
     if _use_winograd(geometry, len(x), C, K, x.dtype):
-        return winograd.fused_conv2d(x, weight, bias, addend, rectify, geometry)
+        return winograd.conv2d(x, weight, finish, geometry)
     out = empty_images((len(x), K, *geometry.output_size), x.dtype)
-    finish = finish_with(bias, addend, rectify, x.dtype)
     axes = forward_axes(geometry)
     _convolve_taps(out, x, weight, *axes, geometry.groups, finish)
     return out
@@ -85,7 +90,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
         grad_input[:] = 0  # some pixels are seen by no tap
-    finish = finish_with(np.zeros(shape[1], weight.dtype), None, False, weight.dtype)
+    finish = nothing(shape[1], weight.dtype)
     for rows in kinds[0]:
         for columns in kinds[1]:
             _convolve_taps(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend.kernels.channels_last import empty_images, pixels
+from npresnet.backend.kernels import memory
+from npresnet.backend.kernels.channels_last import pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.threads import share_out
 
@@ -22,13 +24,17 @@ def flat(x: Array) -> Array:
     return (pixels(x) if x.ndim == 4 else dense(x)).reshape(-1)
 
 
-def empty_like(x: Array) -> Array:
-    """Make room for a result of the shape of `x`, so that `flat` is a view."""
+def room_like(x: Array) -> tuple[Array, Array]:
+    """Make room for a result of the shape of `x`; return it, and `flat` of it."""
     if x.ndim == 4:
-        return empty_images(x.shape, x.dtype)
-    return np.empty(x.shape, x.dtype)
+        N, C, H, W = x.shape
+        room = memory.empty((N, H, W, C), x.dtype)
+        return room.transpose(0, 3, 1, 2), room.reshape(-1)
+    out = np.empty(x.shape, x.dtype)
+    return out, out.reshape(-1)
 
 
+@functools.lru_cache(maxsize=512)
 def pieces(size: int, unit: int, least: int = 1) -> tuple[int, int]:
     """Cut `size` elements evenly: return a piece's length, and how many there are.
 
@@ -42,25 +48,25 @@ def pieces(size: int, unit: int, least: int = 1) -> tuple[int, int]:
 
 def relu(x: Array) -> Array:
     """See `reference.relu`."""
-    out = empty_like(x)
+    out, row = room_like(x)
     length, count = pieces(x.size, _CACHE_LINE)
-    share_out(_relu, count, flat(out), flat(x), length)
+    share_out(_relu, count, row, flat(x), length)
     return out
 
 
 def relu_grad(grad_output: Array, out: Array) -> Array:
     """See `reference.relu_grad`."""
-    grad_input = empty_like(out)
+    grad_input, row = room_like(out)
     length, count = pieces(out.size, _CACHE_LINE)
-    share_out(_relu_grad, count, flat(grad_input), flat(grad_output), flat(out), length)
+    share_out(_relu_grad, count, row, flat(grad_output), flat(out), length)
     return grad_input
 
 
 def add(a: Array, b: Array) -> Array:
     """See `reference.add`."""
-    out = empty_like(a)
+    out, row = room_like(a)
     length, count = pieces(a.size, _CACHE_LINE)
-    share_out(_add, count, flat(out), flat(a), flat(b), length)
+    share_out(_add, count, row, flat(a), flat(b), length)
     return out
 
 

@@ -10,25 +10,27 @@ on the number of threads, and are added up in order.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend.kernels.channels_last import empty_images
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.elementwise import flat, pieces
+from npresnet.backend.kernels.elementwise import flat, pieces, room_like
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
 
 _RUN = 1000  # elements, at least; some four vectors of them stay in the cache
-RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
+_RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
 
 
-def run_length(channels: int) -> int:
-    """Return the length of a run: whole pixels."""
-    return -(-_RUN // channels) * channels
+@functools.lru_cache(maxsize=512)
+def runs(size: int, channels: int) -> tuple[int, int, int]:
+    """Return the length of a run (whole pixels), that of a piece, and their number."""
+    run = -(-_RUN // channels) * channels
+    return run, *pieces(size, run, _RUNS)
 
 
 @kernel
@@ -43,19 +45,29 @@ def repeated(vector, run):
     return out
 
 
+@kernel
+def repeated_product(vector, other, run):
+    """Do as `repeated` does with the product of two vectors."""
+    C = len(vector)
+    out = np.empty(run, vector.dtype)
+    for begin in range(0, run, C):
+        pixel = out[begin : begin + C]
+        for c in range(C):
+            pixel[c] = vector[c] * other[c]
+    return out
+
+
 def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     """See `reference.batch_norm_statistics`."""
-    # One pass: sums of x - k and of its square, for some pixel k of each channel. It
-    # is never so far from the mean that digits are lost: its own distance is one of
-    # the squares that the variance is made of.
-    C = x.shape[1]
-    k = x[0, :, 0, 0].astype(np.float64)
-    run = run_length(C)
-    length, count = pieces(x.size, run, RUNS)
-    sums, squares = np.empty((2, count, C), np.float64)
-    share_out(_statistics, count, sums, squares, flat(x), k, run, length)
-    mean, variance = np.empty((2, C), x.dtype)
-    _mean_and_variance(mean, variance, sums, squares, k, x.size // C)
+    # One pass: sums of x - k and of its square, where k is the first pixel. It is never
+    # so far from the mean that digits are lost: its own distance is one of the squares
+    # that the variance is made of.
+    C, row = x.shape[1], flat(x)
+    run, length, count = runs(x.size, C)
+    sums, squares = empty_sums(count, C)
+    share_out(_statistics, count, sums, squares, row, run, length)
+    mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
+    _mean_and_variance(mean, variance, sums, squares, row)
     return mean, variance
 
 
@@ -63,11 +75,10 @@ def batch_norm_normalize(
     x: Array, mean: Array, inverse_std: Array, weight: Array, bias: Array
 ) -> Array:
     """See `reference.batch_norm_normalize`."""
-    out = empty_images(x.shape, x.dtype)
-    vectors = mean, weight * inverse_std, bias
-    run = run_length(x.shape[1])
-    length, count = pieces(x.size, run, RUNS)
-    share_out(_normalize, count, flat(out), flat(x), *vectors, run, length)
+    out, row = room_like(x)
+    vectors = mean, inverse_std, weight, bias
+    run, length, count = runs(x.size, x.shape[1])
+    share_out(_normalize, count, row, flat(x), *vectors, run, length)
     return out
 
 
@@ -75,14 +86,24 @@ def batch_norm_grad_sums(
     grad_output: Array, x: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
-    C = x.shape[1]
-    run = run_length(C)
-    length, count = pieces(x.size, run, RUNS)
-    sums, products = np.empty((2, count, C), np.float64)
+    run, length, count = runs(x.size, x.shape[1])
+    sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
     share_out(_grad_sums, count, sums, products, *images, mean, run, length)
-    total, total_x_hat = np.empty((2, C), x.dtype)
-    totals(total, total_x_hat, sums, products, inverse_std)
+    return totals(sums, products, inverse_std)
+
+
+def empty_sums(count: int, channels: int) -> tuple[Array, Array]:
+    """Make room for two sums of every piece and channel."""
+    shape = count, channels
+    return np.empty(shape, np.float64), np.empty(shape, np.float64)
+
+
+def totals(sums: Array, products: Array, inverse_std: Array) -> tuple[Array, Array]:
+    """Add up what the pieces have summed: of the gradient, and of it times x_hat."""
+    C, dtype = len(inverse_std), inverse_std.dtype
+    total, total_x_hat = np.empty(C, dtype), np.empty(C, dtype)
+    _totals(total, total_x_hat, sums, products, inverse_std)
     return total, total_x_hat
 
 
@@ -96,18 +117,17 @@ def batch_norm_grad_input(
     mean_grad_x_hat: Array,
 ) -> Array:
     """See `reference.batch_norm_grad_input`."""
-    grad_input = empty_images(x.shape, x.dtype)
-    vectors = mean, inverse_std * mean_grad_x_hat, scale, mean_grad
-    run = run_length(x.shape[1])
-    length, count = pieces(x.size, run, RUNS)
-    images = flat(grad_input), flat(grad_output), flat(x)
+    grad_input, row = room_like(x)
+    vectors = mean, inverse_std, scale, mean_grad, mean_grad_x_hat
+    run, length, count = runs(x.size, x.shape[1])
+    images = row, flat(grad_output), flat(x)
     share_out(_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 
 @kernel
-def _statistics(sums, squares, x, pivot, run, length, first, last):
-    pivot = repeated(pivot, run)
+def _statistics(sums, squares, x, run, length, first, last):
+    pivot = repeated(x[: sums.shape[1]].astype(np.float64), run)
     run_sums, run_squares = np.empty(run, np.float64), np.empty(run, np.float64)
     for p in range(first, last):
         run_sums[:] = 0
@@ -153,20 +173,22 @@ def fold(out, run):
 
 
 @kernel
-def _mean_and_variance(mean, variance, sums, squares, k, m):
-    for c in range(len(k)):
+def _mean_and_variance(mean, variance, sums, squares, x):
+    m = len(x) // len(mean)
+    for c in range(len(mean)):
         shift, square = 0.0, 0.0
         for p in range(len(sums)):
             shift += sums[p, c] / m
             square += squares[p, c] / m
-        mean[c] = k[c] + shift
+        mean[c] = x[c] + shift
         spread = square - shift * shift
         variance[c] = 0.0 if spread < 0 else spread  # NaN stays NaN
 
 
 @kernel
-def _normalize(out, x, mean, scale, bias, run, length, first, last):
-    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
+def _normalize(out, x, mean, inverse_std, weight, bias, run, length, first, last):
+    mean, bias = repeated(mean, run), repeated(bias, run)
+    scale = repeated_product(weight, inverse_std, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     for begin in range(0, len(x), run):
         row, target = x[begin : begin + run], out[begin : begin + run]
@@ -216,8 +238,7 @@ def add_two_products(sums, products, grads, rows, mean):
 
 
 @kernel
-def totals(total, total_x_hat, sums, products, inverse_std):
-    """Add up the sums of all pieces, which are rows."""
+def _totals(total, total_x_hat, sums, products, inverse_std):
     for c in range(len(total)):
         g, gx = 0.0, 0.0
         for p in range(len(sums)):
@@ -229,10 +250,24 @@ def totals(total, total_x_hat, sums, products, inverse_std):
 
 @kernel
 def _grad_input(
-    grad_input, grad_output, x, mean, slope, scale, mean_grad, run, length, first, last
+    grad_input,
+    grad_output,
+    x,
+    mean,
+    inverse_std,
+    scale,
+    mean_grad,
+    mean_grad_x_hat,
+    run,
+    length,
+    first,
+    last,
 ):
-    # slope = inverse_std * mean_grad_x_hat, so that x_hat is not computed apart.
-    mean, slope = repeated(mean, run), repeated(slope, run)
+    # A slope for x - mean, so that x_hat is not computed apart.
+    mean, slope = (
+        repeated(mean, run),
+        repeated_product(inverse_std, mean_grad_x_hat, run),
+    )
     scale, mean_grad = repeated(scale, run), repeated(mean_grad, run)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend.kernels.channels_last import empty_images
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.elementwise import flat, pieces
+from npresnet.backend.kernels.elementwise import flat, room_like
 from npresnet.backend.kernels.norm import (
-    RUNS,
     add_products,
     add_two_products,
+    empty_sums,
     fold,
     repeated,
-    run_length,
+    repeated_product,
+    runs,
     totals,
 )
 from npresnet.backend.threads import share_out
@@ -36,14 +36,13 @@ def batch_norm_relu(
     addend: Array | None = None,
 ) -> Array:
     """See `reference.batch_norm_relu`."""
-    out = empty_images(x.shape, x.dtype)
-    vectors = mean, weight * inverse_std, bias
-    run = run_length(x.shape[1])
-    length, count = pieces(x.size, run, RUNS)
+    out, row = room_like(x)
+    vectors = mean, inverse_std, weight, bias
+    run, length, count = runs(x.size, x.shape[1])
     if addend is None:
-        share_out(_normalize_relu, count, flat(out), flat(x), *vectors, run, length)
+        share_out(_normalize_relu, count, row, flat(x), *vectors, run, length)
     else:
-        images = flat(out), flat(x), flat(addend)
+        images = row, flat(x), flat(addend)
         share_out(_normalize_add_relu, count, *images, *vectors, run, length)
     return out
 
@@ -52,16 +51,12 @@ def batch_norm_relu_grad_sums(
     grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array, Array]:
     """See `reference.batch_norm_relu_grad_sums`."""
-    C = x.shape[1]
-    grad_sum = empty_images(x.shape, x.dtype)
-    run = run_length(C)
-    length, count = pieces(x.size, run, RUNS)
-    sums, products = np.empty((2, count, C), np.float64)
-    images = flat(grad_sum), flat(grad_output), flat(out), flat(x)
+    grad_sum, row = room_like(x)
+    run, length, count = runs(x.size, x.shape[1])
+    sums, products = empty_sums(count, x.shape[1])
+    images = row, flat(grad_output), flat(out), flat(x)
     share_out(_mask_and_sum, count, sums, products, *images, mean, run, length)
-    total, total_x_hat = np.empty((2, C), x.dtype)
-    totals(total, total_x_hat, sums, products, inverse_std)
-    return grad_sum, total, total_x_hat
+    return grad_sum, *totals(sums, products, inverse_std)
 
 
 def rectified_batch_norm_grad_sums(
@@ -73,16 +68,12 @@ def rectified_batch_norm_grad_sums(
     bias: Array,
 ) -> tuple[Array, Array]:
     """See `reference.rectified_batch_norm_grad_sums`."""
-    C = x.shape[1]
-    vectors = mean, weight * inverse_std, bias
-    run = run_length(C)
-    length, count = pieces(x.size, run, RUNS)
-    sums, products = np.empty((2, count, C), np.float64)
+    vectors = mean, inverse_std, weight, bias
+    run, length, count = runs(x.size, x.shape[1])
+    sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
     share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
-    total, total_x_hat = np.empty((2, C), x.dtype)
-    totals(total, total_x_hat, sums, products, inverse_std)
-    return total, total_x_hat
+    return totals(sums, products, inverse_std)
 
 
 def rectified_batch_norm_grad_input(
@@ -96,20 +87,19 @@ def rectified_batch_norm_grad_input(
     mean_grad_x_hat: Array,
 ) -> Array:
     """See `reference.rectified_batch_norm_grad_input`."""
-    grad_input = empty_images(x.shape, x.dtype)
-    slope = inverse_std * mean_grad_x_hat
-    vectors = mean, weight * inverse_std, bias, slope, mean_grad
-    run = run_length(x.shape[1])
-    length, count = pieces(x.size, run, RUNS)
-    images = flat(grad_input), flat(grad_output), flat(x)
+    grad_input, row = room_like(x)
+    vectors = mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
+    run, length, count = runs(x.size, x.shape[1])
+    images = row, flat(grad_output), flat(x)
     share_out(_rectified_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 
 @kernel
-def _normalize_relu(out, x, mean, scale, bias, run, length, first, last):
+def _normalize_relu(out, x, mean, inverse_std, weight, bias, run, length, first, last):
     zero = x.dtype.type(0)
-    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
+    mean, bias = repeated(mean, run), repeated(bias, run)
+    scale = repeated_product(weight, inverse_std, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     for begin in range(0, len(x), run):
         row, target = x[begin : begin + run], out[begin : begin + run]
@@ -119,9 +109,12 @@ def _normalize_relu(out, x, mean, scale, bias, run, length, first, last):
 
 
 @kernel
-def _normalize_add_relu(out, x, addend, mean, scale, bias, run, length, first, last):
+def _normalize_add_relu(
+    out, x, addend, mean, inverse_std, weight, bias, run, length, first, last
+):
     zero = x.dtype.type(0)
-    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
+    mean, bias = repeated(mean, run), repeated(bias, run)
+    scale = repeated_product(weight, inverse_std, run)
     out, x = out[first * length : last * length], x[first * length : last * length]
     addend = addend[first * length : last * length]
     for begin in range(0, len(x), run):
@@ -170,9 +163,21 @@ def _mask(masked, grad, gate):
 
 @kernel
 def _rectified_sums(
-    sums, products, grad_output, x, mean, scale, bias, run, length, first, last
+    sums,
+    products,
+    grad_output,
+    x,
+    mean,
+    inverse_std,
+    weight,
+    bias,
+    run,
+    length,
+    first,
+    last,
 ):
-    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
+    mean, bias = repeated(mean, run), repeated(bias, run)
+    scale = repeated_product(weight, inverse_std, run)
     run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
     masked = np.empty(run, x.dtype)
     for p in range(first, last):
@@ -223,18 +228,21 @@ def _rectified_grad_input(
     grad_output,
     x,
     mean,
-    scale,
+    inverse_std,
+    weight,
     bias,
-    slope,
     mean_grad,
+    mean_grad_x_hat,
     run,
     length,
     first,
     last,
 ):
     zero = x.dtype.type(0)
-    mean, scale, bias = repeated(mean, run), repeated(scale, run), repeated(bias, run)
-    slope, mean_grad = repeated(slope, run), repeated(mean_grad, run)
+    mean, bias = repeated(mean, run), repeated(bias, run)
+    scale = repeated_product(weight, inverse_std, run)
+    mean_grad = repeated(mean_grad, run)
+    slope = repeated_product(inverse_std, mean_grad_x_hat, run)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     x = x[first * length : last * length]

@@ -28,7 +28,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import ZERO, dense, kernel
-from npresnet.backend.kernels.finish import Finish, finish_with
+from npresnet.backend.kernels.finish import Finish, nothing
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matrix_tile import matrix_tile
 from npresnet.backend.kernels.prepared import prepared
@@ -82,24 +82,15 @@ def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
     )
 
 
-def fused_conv2d(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    addend: Array | None,
-    rectify: bool,
-    geometry: Geometry,
-) -> Array:
+def conv2d(x: Array, weight: Array, finish: Finish, geometry: Geometry) -> Array:
     """See `reference.fused_conv2d`; for what `suits` only."""
-    finish = finish_with(bias, addend, rectify, x.dtype)
     size, padding = geometry.output_size, geometry.padding
     return _multiply_pixels(x, weight, size, padding, finish, turned=False)
 
 
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_input`; for what `suits` only."""
-    bias = np.zeros(weight.shape[1], weight.dtype)
-    finish = finish_with(bias, None, False, weight.dtype)
+    finish = nothing(weight.shape[1], weight.dtype)
     size, (PH, PW) = geometry.input_size, geometry.padding
     padding = 2 - PH, 2 - PW
     return _multiply_pixels(grad_output, weight, size, padding, finish, turned=True)
