@@ -733,12 +733,12 @@ for name, (out, tolerance) in ways.items():
 # Where to read:
 # [`make_product_tile`](../npresnet/backend/kernels/tile.py#L58-L183 "make_product_tile")
 # and [`make_sum_tile`](../npresnet/backend/kernels/tile.py#L186-L287 "make_sum_tile"),
-# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L54-L70 "fused_conv2d") and
-# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L123-L154 "_plan"),
+# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L63 "fused_conv2d") and
+# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
-# border, [Winograd](../npresnet/backend/kernels/winograd.py#L297-L308 "_convolve"), the
+# border, [Winograd](../npresnet/backend/kernels/winograd.py#L288-L299 "_convolve"), the
 # [gradient by the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
-# [`share_out`](../npresnet/backend/threads.py#L151-L160 "share_out"), and
+# [`share_out`](../npresnet/backend/threads.py#L152-L163 "share_out"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
