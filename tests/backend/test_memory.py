@@ -71,6 +71,42 @@ def test_arrays_that_share_a_slab_do_not_overlap():
         assert (array == number).all()
 
 
+def test_large_scratch_lies_in_the_smallest_idle_memory_that_suffices():
+    sizes = [6 << 20, 8 << 20, 7 << 20, 5 << 20]
+    arrays = [memory.empty((size,), np.uint8) for size in sizes]
+    places = [address(array) for array in arrays]
+    del arrays
+    first = memory.scratch(((6 << 20) - 9,), np.uint8)
+    second, third = (memory.scratch((3, 1 << 19), np.float32) for _ in range(2))
+    assert [address(a) for a in (first, second, third)] == [
+        places[0],
+        places[2],
+        places[1],
+    ]
+    assert second.shape == (3, 1 << 19) and second.dtype == np.float32
+    alone = memory.scratch((6 << 20,), np.uint8)  # nothing suffices
+    assert address(alone) not in places
+    del second
+    assert address(memory.empty((7 << 20,), np.uint8)) == places[2]
+
+
+def test_scratch_is_never_memory_in_use():
+    shape = (5 << 20,)
+    held = [memory.empty((6 << 20,), np.uint8), memory.scratch(shape, np.uint8)]
+    view = memory.empty((7 << 20,), np.uint8)[5:]
+    held += [view, *(memory.scratch(shape, np.uint8) for _ in range(3))]
+    for number, array in enumerate(held):
+        array[:] = number
+    for number, array in enumerate(held):
+        assert (array == number).all()
+
+
+def test_small_scratch_borrows_nothing():
+    memory.empty((5 << 20,), np.uint8)
+    place = address(memory.scratch((1 << 20,), np.uint8))
+    assert address(memory.empty((1 << 20,), np.uint8)) == place
+
+
 def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
     monkeypatch.setattr(memory, "_PATIENCE", 3)
     monkeypatch.setattr(memory, "_SLAB", 8 << 20)

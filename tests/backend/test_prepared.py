@@ -6,6 +6,7 @@ import numpy as np
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
+from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.prepared import _kept, prepared
 
 
@@ -17,7 +18,7 @@ def read_only(array):
 def test_read_only_weights_are_put_in_order_once():
     weight, calls = read_only(np.ones(3)), []
 
-    def make():
+    def make(room):
         calls.append(1)
         return np.arange(3.0)
 
@@ -31,23 +32,32 @@ def test_weights_that_may_change_are_put_in_order_each_time():
     weight = np.ones(3)
     view = read_only(weight[:])
     for changing in (weight, view):
-        first, second = (prepared(changing, "order", lambda: np.ones(1)) for _ in "ab")
+        first, second = (
+            prepared(changing, "order", lambda room: np.ones(1)) for _ in "ab"
+        )
         assert first is not second
+
+
+def test_what_is_kept_lies_in_memory_of_its_own():
+    rooms = []
+    for weight in (read_only(np.ones(3)), np.ones(3)):
+        prepared(weight, "order", lambda room: rooms.append(room))
+    assert rooms == [memory.empty, memory.scratch]
 
 
 def test_a_view_of_read_only_weights_is_put_in_order_once():
     # A linear layer's weights are seen as those of a 1x1 convolution.
     weight, calls = read_only(np.ones((3, 2))), []
     for _ in range(2):
-        prepared(weight[:, :, None, None], "order", lambda: calls.append(1))
+        prepared(weight[:, :, None, None], "order", lambda room: calls.append(1))
     assert len(calls) == 1
-    prepared(weight[:1], "order", lambda: calls.append(2))
+    prepared(weight[:1], "order", lambda room: calls.append(2))
     assert len(calls) == 2
 
 
 def test_nothing_outlives_its_weights():
     weight = read_only(np.ones(3))
-    prepared(weight, "order", lambda: np.ones(1))
+    prepared(weight, "order", lambda room: np.ones(1))
     key = (id(weight), weight.shape, "order")
     assert key in _kept
     del weight

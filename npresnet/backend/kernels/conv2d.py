@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.algorithm import get_algorithm
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels import memory, winograd
+from npresnet.backend.kernels import winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.finish import Finish, finish_row, finish_with, nothing
@@ -33,7 +33,7 @@ from npresnet.backend.kernels.layout import (
     tap_places,
     write_places,
 )
-from npresnet.backend.kernels.prepared import prepared
+from npresnet.backend.kernels.prepared import Room, prepared
 from npresnet.backend.kernels.rows import copy
 from npresnet.backend.kernels.tile import TileShape, product_tile, tile_shape
 from npresnet.backend.threads import share_out
@@ -175,11 +175,11 @@ def _convolve_taps(
     planned = _plan(rows, columns, N, (x.shape[1], K, groups), (OH, OW), x.dtype)
     lanes = planned.shape.lanes
 
-    def pack() -> Array:
+    def pack(room: Room) -> Array:
         taps = np.array(rows.taps), np.array(columns.taps)
         depth = len(rows.taps) * len(columns.taps) * (x.shape[1] // groups)
         vectors = -(-(K // groups) // lanes)
-        packed = memory.empty((groups, vectors * lanes * depth), x.dtype)
+        packed = room((groups, vectors * lanes * depth), x.dtype)
         units = groups * -(-vectors // 2)
         share_out(_pack, units, packed, dense(weight), *taps, lanes, backward)
         return packed

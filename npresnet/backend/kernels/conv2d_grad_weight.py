@@ -56,7 +56,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     lanes = planned.shape.lanes
     width = -(-(K // G) // lanes) * lanes
     shape = planned.parts, G, len(planned.rows), width
-    partial = memory.empty(shape, x.dtype)
+    partial = memory.scratch(shape, x.dtype)
     units = planned.parts * planned.shares
     share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)

@@ -94,6 +94,19 @@ class _Buffers:
             buffer.last_use = self._requests
             return np.ndarray(shape, dtype, buffer.memory)
 
+    def borrow(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+    ) -> NDArray[Any] | None:
+        """Do as `empty` does with memory of any size that suffices, if some is idle."""
+        with self._lock:
+            for larger in sorted(other for other in self._buffers if other >= size):
+                for buffer in self._buffers[larger]:
+                    if sys.getrefcount(buffer.memory) == _IDLE:
+                        self._requests += 1
+                        buffer.last_use = self._requests
+                        return np.ndarray(shape, dtype, buffer.memory)
+        return None
+
     def _cut(self, size: int) -> Any:
         if size >= _LEAST_ALONE:  # not a byte more
             return _Slab(size, _LINE).cut(size)
@@ -125,3 +138,15 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     if size < _LEAST_BYTES:
         return np.empty(shape, dtype)
     return _buffers.empty(shape, dtype, size)
+
+
+def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array like `empty`, for an operation that needs it until its end only.
+
+    If it is large, it may lie in memory that larger arrays have left idle: they are not
+    missed for so short a time, and a network has many sizes of scratch.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    borrowed = _buffers.borrow(shape, dtype, size) if size >= _LEAST_ALONE else None
+    return empty(shape, dtype) if borrowed is None else borrowed

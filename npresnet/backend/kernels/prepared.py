@@ -11,20 +11,25 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from npresnet.backend.kernels import memory
 
 Array = NDArray[np.floating[Any]]
+# Makes an array of a shape and a dtype.
+Room = Callable[[tuple[int, ...], DTypeLike], Array]
 
 _kept: dict[
     tuple[int, tuple[int, ...], Hashable], tuple[weakref.ref[Array], Array]
 ] = {}
 
 
-def prepared(weight: Array, order: Hashable, make: Callable[[], Array]) -> Array:
-    """Return ``make()``, or what it gave before for the same read-only weight.
+def prepared(weight: Array, order: Hashable, make: Callable[[Room], Array]) -> Array:
+    """Return ``make(room)``, or what it gave before for the same read-only weight.
 
-    Only if nobody can change it: neither the array nor, if it is a reshaped view of
-    another one, that other one.
+    `room` is `memory.empty` if the result is kept, and `memory.scratch` if not. It is
+    kept only if nobody can change the weight: neither the array nor, if it is a
+    reshaped view of another one, that other one.
     """
     owner = weight if weight.base is None else weight.base
     if (
@@ -33,11 +38,11 @@ def prepared(weight: Array, order: Hashable, make: Callable[[], Array]) -> Array
         or not owner.flags.owndata
         or owner.size != weight.size
     ):
-        return make()
+        return make(memory.scratch)
     key = (id(owner), weight.shape, order)
     kept = _kept.get(key)
     if kept is not None and kept[0]() is owner:
         return kept[1]
-    result = make()
+    result = make(memory.empty)
     _kept[key] = (weakref.ref(owner, lambda _: _kept.pop(key, None)), result)
     return result

@@ -31,7 +31,7 @@ from npresnet.backend.kernels.compile import ZERO, dense, kernel
 from npresnet.backend.kernels.finish import Finish, nothing
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matrix_tile import matrix_tile
-from npresnet.backend.kernels.prepared import prepared
+from npresnet.backend.kernels.prepared import Room, prepared
 from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
 from npresnet.backend.kernels.winograd_transforms import (
     transform_grad_weights,
@@ -161,8 +161,8 @@ def _multiply_pixels(
     planned = _plan(size, padding, N, C, K)
     lanes = planned.shape.lanes
 
-    def transform() -> Array:
-        factors = memory.empty((_PLACES, _pitch(K * C, lanes)), x.dtype)
+    def transform(room: Room) -> Array:
+        factors = room((_PLACES, _pitch(K * C, lanes)), x.dtype)
         units = -(-K // (2 * lanes)) * (C // lanes)
         share_out(transform_weights, units, factors, dense(weight), lanes, turned)
         return factors
@@ -174,8 +174,8 @@ def _multiply_pixels(
     if K * C < _MANY_WEIGHTS:
         share_out(_convolve, blocks, y, x, factors, planned, finish)
         return out
-    values = memory.empty((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
-    sums = memory.empty((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
+    values = memory.scratch((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
+    sums = memory.scratch((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
     units = _PLACES * -(-K // (2 * lanes))
     for first in range(0, planned.tiles, planned.block):
         count = min(planned.block, planned.tiles - first)
@@ -194,14 +194,14 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     if K * C < _SOME_WEIGHTS:
         blocks = -(-planned.tiles // planned.block)
         parts = min(blocks, _PARTS)
-        partial = memory.empty((parts, _PLACES, C, K), x.dtype)
+        partial = memory.scratch((parts, _PLACES, C, K), x.dtype)
         share_out(_correlate, parts, partial, grad, x, planned, blocks)
     else:
         most = _MOST_BYTES if K * C >= _MANY_WEIGHTS else _MOST_CACHED_BYTES
         block = min(planned.tiles, most // (_PLACES * max(C, K) * 4))
-        partial = memory.empty((1, _PLACES, C, K), x.dtype)
-        values = memory.empty((_PLACES, block + 1, planned.in_pitch), x.dtype)
-        grads = memory.empty((_PLACES, block + 1, planned.out_pitch), x.dtype)
+        partial = memory.scratch((1, _PLACES, C, K), x.dtype)
+        values = memory.scratch((_PLACES, block + 1, planned.in_pitch), x.dtype)
+        grads = memory.scratch((_PLACES, block + 1, planned.out_pitch), x.dtype)
         units = _PLACES * -(-K // (2 * planned.shape.lanes))
         for first in range(0, planned.tiles, block):
             count = min(block, planned.tiles - first)
