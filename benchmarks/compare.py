@@ -86,8 +86,8 @@ def _read(
     parser.add_argument(
         "--seconds",
         type=options.seconds,
-        default=1.1,
-        help="for every side in every round; each does its work once at least (1.1)",
+        default=0.8,
+        help="for every side in every round; each does its work once at least (0.8)",
     )
     parser.add_argument(
         "--threads",

@@ -79,7 +79,9 @@ def _die_with_parent() -> None:
 def compile_way_back() -> None:
     """Run, on small arrays, what a training step does after its way forward.
 
-    Last things first: the other process comes from the other end. Left out is what
+    Last things first: the other process comes from the other end. What takes long comes
+    before what takes little all the same, so that where the two meet, they do not both
+    compile something long. Left out is what
     only some networks need, and what the way forward compiles: a gradient by the input
     of a convolution is a convolution.
     """
@@ -96,6 +98,7 @@ def compile_way_back() -> None:
     kernels.conv2d_grad_weight(few, few, near)
     kernels.zero_pad_shortcut_grad(images(64, 8), (16, 32, 16, 16), 16, 2)
     kernels.conv2d_grad_weight(x, x, near)
+    kernels.conv2d_grad_weight(images(64, 8), x, wide)
 
     mean, inverse_std, weight, bias, *mean_grads = np.zeros((6, 64), np.float32)
     statistics = mean, inverse_std
@@ -106,6 +109,4 @@ def compile_way_back() -> None:
     kernels.add(x, x)
     kernels.batch_norm_grad_input(x, x, *statistics, weight, *mean_grads)
     kernels.batch_norm_relu_grad_sums(x, x, x, *statistics)
-
     kernels.adaptive_avg_pool2d_grad(images(64, 1), (8, 8))
-    kernels.conv2d_grad_weight(images(64, 8), x, wide)
