@@ -18,7 +18,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.finish import Finish, finish_row, finish_with, nothing
+from npresnet.backend.kernels.finish import Finish, finish_row, finish_with, no_finish
 from npresnet.backend.kernels.layout import (
     Axis,
     Blocks,
@@ -47,7 +47,7 @@ _LEAST_UNITS = 8
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d`."""
-    return _convolve_and_finish(x, weight, nothing(len(weight), x.dtype), geometry)
+    return _convolve_and_finish(x, weight, no_finish(len(weight), x.dtype), geometry)
 
 
 def fused_conv2d(
@@ -90,7 +90,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
         grad_input[:] = 0  # some pixels are seen by no tap
-    finish = nothing(shape[1], weight.dtype)
+    finish = no_finish(shape[1], weight.dtype)
     for rows in kinds[0]:
         for columns in kinds[1]:
             _convolve_taps(

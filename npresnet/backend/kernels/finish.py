@@ -35,8 +35,8 @@ def finish_with(bias: Array, addend: Array | None, rectify: bool, dtype: Any) ->
 
 
 @functools.lru_cache(maxsize=512)
-def nothing(channels: int, dtype: np.dtype[Any]) -> Finish:
-    """Put together that nothing is to be done; nobody writes to this."""
+def no_finish(channels: int, dtype: np.dtype[Any]) -> Finish:
+    """Put together that nothing is to be done. It is shared: nobody writes to it."""
     return finish_with(np.zeros(channels, dtype), None, False, dtype)
 
 

@@ -264,10 +264,8 @@ def _grad_input(
     last,
 ):
     # A slope for x - mean, so that x_hat is not computed apart.
-    mean, slope = (
-        repeated(mean, run),
-        repeated_product(inverse_std, mean_grad_x_hat, run),
-    )
+    slope = repeated_product(inverse_std, mean_grad_x_hat, run)
+    mean = repeated(mean, run)
     scale, mean_grad = repeated(scale, run), repeated(mean_grad, run)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]

@@ -28,7 +28,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import ZERO, dense, kernel
-from npresnet.backend.kernels.finish import Finish, nothing
+from npresnet.backend.kernels.finish import Finish, no_finish
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matrix_tile import matrix_tile
 from npresnet.backend.kernels.prepared import Room, prepared
@@ -90,7 +90,7 @@ def conv2d(x: Array, weight: Array, finish: Finish, geometry: Geometry) -> Array
 
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_input`; for what `suits` only."""
-    finish = nothing(weight.shape[1], weight.dtype)
+    finish = no_finish(weight.shape[1], weight.dtype)
     size, (PH, PW) = geometry.input_size, geometry.padding
     padding = 2 - PH, 2 - PW
     return _multiply_pixels(grad_output, weight, size, padding, finish, turned=True)
