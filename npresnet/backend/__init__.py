@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npresnet.backend.algorithm import (
     get_algorithm,
@@ -67,15 +66,12 @@ OPERATIONS = (
     "zero_pad_shortcut_grad",
 )
 
-_NAMES = frozenset(OPERATIONS)
-
 # Modules are named, not imported: `kernels` loads Numba, which takes a while.
 _MODULES = {
     "numba": "npresnet.backend.kernels",
     "reference": "npresnet.backend.reference",
 }
 _name = "numba"
-_looking = threading.RLock()  # so that no operation of another backend is kept
 
 
 def get_backend() -> str:
@@ -95,10 +91,7 @@ def set_backend(name: str) -> None:
     if name not in _MODULES:
         known = ", ".join(map(repr, _MODULES))
         raise ValueError(f"name must be one of {known}, got {name!r}")
-    with _looking:
-        _name = name
-        for operation in OPERATIONS:
-            globals().pop(operation, None)
+    _name = name
 
 
 @contextmanager
@@ -135,11 +128,21 @@ def _load(name: str) -> ModuleType:
     return loaded
 
 
-def __getattr__(name: str) -> Any:
-    """Look an operation up in the backend in use, and keep it until that changes."""
-    # What is kept is an attribute like others, and this function is not called again.
-    if name in _NAMES:
-        with _looking:
-            operation = globals()[name] = getattr(module(), name)
-        return operation
-    raise AttributeError(f"module 'npresnet.backend' has no attribute {name!r}")
+def _operation(name: str) -> Callable[..., Any]:
+    """Make the function that does what the backend in use does under this name."""
+
+    def operation(*arguments: Any) -> Any:
+        return getattr(_load(_name), name)(*arguments)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"See `reference.{name}`."
+    return operation
+
+
+# Functions, not a module's `__getattr__`: at every call, Python would first make an
+# error of the missing attribute, which takes longer than all the rest.
+globals().update({name: _operation(name) for name in OPERATIONS})
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
