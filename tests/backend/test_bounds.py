@@ -5,45 +5,42 @@ one day there is nothing. Here there never is anything. See `guarded`.
 """
 
 import faulthandler
-import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from npresnet.backend import OPERATIONS, kernels, using_algorithm
+from npresnet.backend import kernels, using_algorithm
 from npresnet.backend.kernels import memory, vectors
-from tests.backend import test_twins
+from tests.backend.families import FAMILIES, arguments
 from tests.backend.guarded import guarded, guarded_empty
-from tests.functional import test_conv, test_pool
+from tests.functional import test_conv
 from tests.oracle.compare import normal
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux for the guard pages"
 )
 # The last block of these has fewer places than a tile, of 14 places or of 6.
-SHORT_LAST_BLOCK = [
+SHORT_LAST_BLOCK = (
     test_conv.Case((1, 1024, 14, 14), (16, 1024, 1, 1), stride=2),
     test_conv.Case((33, 300, 1, 1), (17, 300, 1, 1)),
     test_conv.Case((81, 40, 2, 2), (7, 40, 1, 1), bias=True),
     test_conv.Case((49, 16, 1, 1), (16, 16, 3, 3), padding=1),
-]
-CONVOLUTIONS = [*test_conv.HARD.values(), *SHORT_LAST_BLOCK]
-POOLS = [*test_pool.HARD.values(), *test_pool.DILATED.values()]
+)
+some = settings(deadline=None, derandomize=True, max_examples=50)
 
 
-def run_guarded(setting, at, names, dtypes):
-    """Run operations, arguments and what `memory.empty` makes beside guard pages."""
+def run_guarded(family, setting, at, dtype):
+    """Run a family, arguments and what `memory.empty` makes beside guard pages."""
     rng = np.random.default_rng(0)
-    memory.empty = lambda shape, dtype: guarded_empty(shape, dtype, at=at)
-    for name, dtype in itertools.product(names, dtypes):
-        values = test_twins.arguments(name, setting, rng, normal)
+    for name in family.names:
         values = [
             guarded(value, at=at) if isinstance(value, np.ndarray) else value
-            for value in test_twins.cast(values, dtype)
+            for value in arguments(name, setting, rng, normal, dtype)
         ]
         print(name, np.dtype(dtype), setting, flush=True)
         for algorithm in ("auto", "direct"):
@@ -51,21 +48,25 @@ def run_guarded(setting, at, names, dtypes):
                 getattr(kernels, name)(*values)
 
 
+def run_family(family, at, dtype):
+    def run(setting):
+        run_guarded(family, setting, at, dtype)
+
+    hard = (*family.hard, family.large)
+    for setting in (*hard, *SHORT_LAST_BLOCK) if "conv2d" in family.names else hard:
+        run(setting)
+    some(given(family.settings)(run))()
+
+
 def main(at, *, all_operations):
     faulthandler.enable()
-    names, dtypes = OPERATIONS, (np.float32, np.float64)
-    if not all_operations:
-        names, dtypes = [n for n in names if "conv" in n or "linear" in n], dtypes[:1]
-
-    def run(setting):
-        run_guarded(setting, at, names, dtypes)
-
-    rest = test_twins.LARGE
-    for conv, pool in itertools.zip_longest(CONVOLUTIONS, POOLS):
-        setting = rest._replace(conv=conv or rest.conv, pool=pool or rest.pool)
-        run(setting)
-    some = settings(deadline=None, derandomize=True)
-    some(given(setting=test_twins.settings)(run))()
+    memory.empty = lambda shape, dtype: guarded_empty(shape, dtype, at=at)
+    for family in FAMILIES:
+        if all_operations:
+            run_family(family, at, np.float32)
+            run_family(family, at, np.float64)
+        elif {"conv2d", "linear"} & set(family.names):
+            run_family(family, at, np.float32)
 
 
 # Decides on the vectors' width as if the host had these features, after Numba has read
@@ -110,12 +111,13 @@ def test_no_kernel_leaves_its_arrays(at):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("bits", "features"), [(512, "+avx512f"), (128, "")])
-def test_no_kernel_of_another_host_does_either(bits, features, tmp_path):
+def test_no_kernel_of_another_host_does_either(bits, features):
     # What is made of tiles, whose sizes follow the host; the rest is plain loops.
     for at in ("begin", "end"):
         program = AS_ANOTHER_HOST.format(features=features)
         program += PROGRAM.format(at=at, all_operations=False)
-        used = assert_all_stay_inside(program, NPRESNET_CACHE_DIR=str(tmp_path))
+        kept = Path(os.environ["NPRESNET_CACHE_DIR"]) / f"as-if-{bits}-bits"
+        used = assert_all_stay_inside(program, NPRESNET_CACHE_DIR=str(kept))
         assert used == bits
 
 

@@ -6,6 +6,7 @@ import pytest
 from npresnet.backend import OPERATIONS, kernels, reference, threads
 from npresnet.backend.kernels import elementwise
 from npresnet.backend.kernels.channels_last import pixels
+from tests.backend import families
 from tests.backend import test_twins as twins
 from tests.functional import test_pool
 from tests.oracle.compare import LAYOUTS, Layout, normal
@@ -41,9 +42,13 @@ def small_pieces(monkeypatch):
 
 def arguments(name, shape, rng, dtype, draw=normal):
     """Invent arguments for images of this shape, pooled as in the stem."""
-    pool = test_pool.Case(shape, 3, 2, 1)
-    setting = twins.LARGE._replace(pool=pool, bins=(2, 3))
-    return twins.cast(twins.arguments(name, setting, rng, draw), dtype)
+    settings = {
+        families.poolings: test_pool.Case(shape, 3, 2, 1),
+        families.adaptive_poolings: (shape, (2, 3)),
+        families.shortcuts: (shape, 2),
+    }
+    setting = settings.get(families.family_of(name).make, shape)
+    return families.arguments(name, setting, rng, draw, dtype)
 
 
 def run(module, name, values):
@@ -55,8 +60,7 @@ def run(module, name, values):
 def test_twins_agree_for_few_and_for_many_channels(
     name, shape, dtype, rng, small_pieces
 ):
-    values = arguments(name, shape, rng, np.float64)
-    twins.assert_twins_agree(name, values, dtype)
+    twins.assert_twins_agree(name, arguments(name, shape, rng, dtype))
 
 
 @pytest.mark.parametrize("name", sorted({*PASSES} - TO_VECTORS))
