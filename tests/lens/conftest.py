@@ -6,6 +6,7 @@ import pytest
 
 import npresnet as nr
 from npresnet.training import recipes
+from tests.training.pictures import not_drawn
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,7 @@ def trained(tmp_path_factory):
     model = nr.models.resnet8()
     recipe = replace(recipes.get("digits-quick"), epochs=3)
     out = tmp_path_factory.mktemp("lens") / "run"
-    nr.training.fit(model, train, test, recipe=recipe, out=out, quiet=True)
+    with not_drawn():
+        nr.training.fit(model, train, test, recipe=recipe, out=out, quiet=True)
     x = nr.data.normalize(test.images[:32], train.mean, train.std)
     return model.eval(), x, test.labels[:32]

@@ -3,7 +3,18 @@
 import pytest
 
 import npresnet as nr
+from tests.training.pictures import not_drawn
 from tests.training.small import run, small_data
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _undrawn(request):
+    """Draw no picture, unless the module is marked as one that looks at them."""
+    if request.node.get_closest_marker("drawn"):
+        yield
+    else:
+        with not_drawn():
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +34,6 @@ def reference_backend():
 def whole(data, tmp_path_factory):
     """The folder of a run that nothing ever disturbed, on the reference backend."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with nr.using_backend("reference"), nr.using_algorithm("direct"):
+    with nr.using_backend("reference"), nr.using_algorithm("direct"), not_drawn():
         run(data, folder)
     return folder

@@ -23,6 +23,8 @@ from npresnet.training.report.page import _interval
 from tests.training.small import new_model, small_data, stopping
 from tests.training.tiny import train, weights_of
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture(autouse=True)
 def reference_backend():

@@ -16,7 +16,7 @@ from tests.browser import Browser, needs_browser
 from tests.training.small import new_model, small_data
 from tests.training.tiny import TINY
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.drawn]
 PAPER = {"light": (255, 255, 255), "dark": ImageColor.getrgb("#14171a")}
 
 
