@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from tests.models.built import built
 
 LISTINGS = Path(__file__).parents[1] / "oracle" / "listings"
 IMAGENET = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -16,7 +17,7 @@ DEPTHS = [8, 14, 20, 32, 44, 56, 110]
 @pytest.mark.parametrize("name", IMAGENET)
 def test_a_model_prints_torchvisions_tree(name):
     listing = (LISTINGS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
-    model = nr.models.create(name)
+    model = built(name)
     assert str(model) == listing.replace("inplace=True", "")
     assert repr(model) == str(model)
 
@@ -45,7 +46,7 @@ def test_the_twin_prints_torchvisions_tree(oracle, name):
     ids=str,
 )
 def test_names_shapes_and_order_are_the_twins(oracle, name, options):
-    ours = nr.models.create(name, **options).state_dict()
+    ours = built(name, **options).state_dict()
     theirs = oracle.create(name, **options).state_dict()
     assert list(ours) == list(theirs)
     for key, tensor in theirs.items():
@@ -127,7 +128,7 @@ def convolutions(model):
 )
 def test_convolutions_start_normal_with_root_two_over_fan(name, mode):
     normalised = []
-    for key, weight in convolutions(nr.models.create(name)):
+    for key, weight in convolutions(built(name)):
         K, C, KH, KW = weight.shape
         fan = (K if mode == "fan_out" else C) * KH * KW
         expected = (2 / fan) ** 0.5
@@ -142,7 +143,7 @@ def test_convolutions_start_normal_with_root_two_over_fan(name, mode):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_the_imagenet_classifier_starts_uniform_as_torchs_linear(name):
-    model = nr.models.create(name)
+    model = built(name)
     bound = model.fc.weight.data.shape[1] ** -0.5
     for parameter in (model.fc.weight, model.fc.bias):
         assert np.abs(parameter.data).max() <= bound
@@ -157,7 +158,7 @@ def test_the_cifar_classifier_starts_normal_with_root_two_over_fan_in():
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet20", "plain20"])
 def test_batch_norm_starts_as_the_identity(name):
-    for key, value in nr.models.create(name).state_dict().items():
+    for key, value in built(name).state_dict().items():
         owner, _, kind = key.rpartition(".")
         if "bn" in owner or owner.endswith("downsample.1"):
             expected = 1 if kind in ("weight", "running_var") else 0

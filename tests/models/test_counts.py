@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from tests.models.built import built
 
 # Parameters with 1000 classes, with 10; GMACs at 224x224 of v1.5 and of v1.
 IMAGENET = {
@@ -50,7 +51,7 @@ def count(model):
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_parameters_and_convolutions(name):
-    model = nr.models.create(name)
+    model = built(name)
     parameters, parameters_for_10, *_ = IMAGENET[name]
     assert count(model) == parameters
     features = model.fc.weight.data.shape[1]
@@ -65,20 +66,20 @@ def test_imagenet_parameters_and_convolutions(name):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_ten_classes_and_the_papers_layout_change_the_classifier_only(name):
     for options in layouts(name):
-        model = nr.models.create(name, num_classes=10, **options)
+        model = built(name, num_classes=10, **options)
         assert count(model) == IMAGENET[name][1]
 
 
 @pytest.mark.parametrize("depth", CIFAR)
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 def test_cifar_parameter_counts(depth, shortcut):
-    model = nr.models.create(f"resnet{depth}", shortcut=shortcut)
+    model = built(f"resnet{depth}", shortcut=shortcut)
     assert count(model) == CIFAR[depth]["ABC".index(shortcut)]
 
 
 @pytest.mark.parametrize("depth", CIFAR)
 def test_plain_twins_have_the_parameters_of_option_a(depth):
-    assert count(nr.models.create(f"plain{depth}")) == CIFAR[depth][0]
+    assert count(built(f"plain{depth}")) == CIFAR[depth][0]
 
 
 def test_resnet1202_has_19_million_parameters():
@@ -89,7 +90,7 @@ def test_resnet1202_has_19_million_parameters():
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_multiply_adds(name):
     for options, gmacs in zip(layouts(name), IMAGENET[name][2:], strict=False):
-        model = nr.models.create(name, **options)
+        model = built(name, **options)
         cost = nr.lens.cost(model, (3, 224, 224))
         assert cost.macs / 1e9 == pytest.approx(gmacs, abs=0.0006)
         assert cost.torchvision.name == name
@@ -99,7 +100,7 @@ def test_imagenet_multiply_adds(name):
 
 @pytest.mark.parametrize("depth", CIFAR)
 def test_cifar_multiply_adds(depth):
-    model = nr.models.create(f"resnet{depth}", shortcut="A")
+    model = built(f"resnet{depth}", shortcut="A")
     macs = nr.lens.cost(model, (3, 32, 32)).macs
     assert macs / 1e6 == pytest.approx(CIFAR[depth][3], abs=0.006)
 
@@ -112,7 +113,7 @@ def test_resnet11_counts(name, wide):
     convolutions = [(3, 32, 32), (32, 64, 32), *[(64, 64, 16)] * 2]
     convolutions += [(64, wide, 16), *[(wide, wide, 8)] * 2]
     convolutions += [(wide, 256, 8), *[(256, 256, 4)] * 2]
-    model = nr.models.create(name)
+    model = built(name)
     weights = sum(9 * into * out for into, out, _ in convolutions)
     norms = 2 * sum(out for _, out, _ in convolutions)
     assert count(model) == weights + norms + 256 * 10 + 10

@@ -1,0 +1,11 @@
+"""Networks that several tests look at and none changes, built once."""
+
+import functools
+
+import npresnet as nr
+
+
+@functools.cache
+def built(name, **options):
+    """Return a network of the registry, new and in training mode."""
+    return nr.models.create(name, **options)
