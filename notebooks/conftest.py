@@ -79,12 +79,24 @@ class Listed(_Item):
             raise Fault("the list is old: python -m notebooks.make")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Gather the results of a process of its own."""
+    node.config.stash[_RESULTS] += getattr(node, "workeroutput", {}).get("course", [])
+
+
+def pytest_sessionfinish(session):
+    """Hand the results over, if this process is one of several."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["course"] = session.config.stash[_RESULTS]
+
+
 def pytest_terminal_summary(terminalreporter, config):
     results = config.stash[_RESULTS]
     if not results:
         return
     terminalreporter.section("the course")
-    for name, count, seconds in results:
+    for name, count, seconds in sorted(results):
         slow = "  more than a minute" if seconds > 60 else ""
         terminalreporter.write_line(
             f"{name:32} {count:3} claims {seconds:5.1f} s{slow}"

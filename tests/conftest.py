@@ -18,27 +18,39 @@ from tests.oracle.compare import TALLY
 # Modules of the oracle import torch; --doctest-modules would import them all.
 collect_ignore_glob = ["oracle/*"]
 
-# Derandomised: the ordinary run sees the same cases each time.
-# `pytest --hypothesis-profile=wide` looks further.
+# The ordinary run sees the same cases each time, and with either backend and in either
+# precision (see `pytest_configure`). `--hypothesis-profile=thorough` sees more of them,
+# `--hypothesis-profile=wide` others each time.
 settings.register_profile(
     "ordinary",
-    max_examples=100,
-    derandomize=True,
+    max_examples=40,
+    database=None,
     deadline=None,
     # The fixtures in question are a switch and a dtype: the same for all examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile(
+    "thorough", settings.get_profile("ordinary"), max_examples=100
+)
+settings.register_profile(
     "wide",
     settings.get_profile("ordinary"),
     max_examples=1000,
-    derandomize=False,
+    database=settings().database,
     print_blob=True,
 )
 settings.load_profile("ordinary")
 
 
 def pytest_configure(config):
+    # One seed for all tests: what PyTorch says of a case is then asked only once.
+    if config.option.hypothesis_profile != "wide" and not config.option.hypothesis_seed:
+        config.option.hypothesis_seed = "0"
+    # Several processes, one thread each: pools of threads would only hinder each other.
+    # The processes that run tests inherit it. A test about threads sets its number.
+    if getattr(config.option, "numprocesses", None):
+        for pool in ("NPRESNET", "OPENBLAS", "OMP", "MKL"):
+            os.environ[f"{pool}_NUM_THREADS"] = "1"
     # The tests' own folder of compiled kernels: it outlives a run, so that only the
     # first one compiles, and a user's cache is left alone.
     if "NPRESNET_CACHE_DIR" not in os.environ:
@@ -59,6 +71,18 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """Tell the tally of comparisons which test they belong to."""
     TALLY.test = item.nodeid if item.get_closest_marker("torch") else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Gather what a process of its own has compared."""
+    TALLY.merge(*getattr(node, "workeroutput", {}).get("tally", ((), (), 0)))
+
+
+def pytest_sessionfinish(session):
+    """Hand over what was compared, if this process is one of several."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tally"] = TALLY.counted()
 
 
 def pytest_terminal_summary(terminalreporter):

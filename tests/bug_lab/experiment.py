@@ -22,7 +22,8 @@ from tests.bug_lab.selection import DESELECTED, tests_for
 def failures(name, files, enough, with_torch=True):
     """Run test files with a bug injected (or None) until `enough` tests failed."""
     plugin = Injecting(name, enough)
-    arguments = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-W"]
+    # A bug is injected into this process, so that the tests must run in it.
+    arguments = ["-n0", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-W"]
     arguments += ["ignore", "--hypothesis-profile=bug-lab", "-k", DESELECTED]
     if not with_torch:
         arguments += ["-m", "not torch and not slow and not network"]

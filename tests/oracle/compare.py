@@ -18,7 +18,7 @@ states how many there were, and the worst (see tests/conftest.py).
 This file does not import torch: it is handed over where it is needed.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,19 @@ class Tally:
         if not within:
             share = np.inf
         if key not in self.worst or share > self.worst[key][0]:
-            self.worst[key] = share, error, f"{name}, {self.test}"
+            self.worst[key] = float(share), float(error), f"{name}, {self.test}"
+
+    def counted(self):
+        """Give what was counted as plain values, to be sent to another process."""
+        return list(self.counts.items()), list(self.worst.items()), self.beyond
+
+    def merge(self, counts, worst, beyond):
+        """Add what another process has counted."""
+        self.counts += Counter(dict(counts))
+        self.beyond += beyond
+        for key, found in worst:
+            if key not in self.worst or found[0] > self.worst[key][0]:
+                self.worst[key] = found
 
     def lines(self):
         """Say it in words, one line for each precision and limit."""
@@ -174,12 +186,43 @@ def assert_as_accurate(actual, yardstick, truth, name, *, size=None, factor=FACT
     assert error <= allowed, f"{name}: off by {error:.3e}, allowed {allowed:.3e}"
 
 
-def autograd(torch, function, inputs, grad_output, dtype, constant=()):
-    """Run `function` in PyTorch, forward and backward.
+def fingerprint(value):
+    """Make a key: of an array by its content, of a closure by what it closes over."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, dict):
+        return tuple((key, fingerprint(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(fingerprint, value))
+    if code := getattr(value, "__code__", None):
+        cells = value.__closure__ or ()
+        return code, tuple(fingerprint(cell.cell_contents) for cell in cells)
+    return value
 
-    Returns {"out": ..., "grad_x": ..., ...} as arrays, one gradient for each input
-    that is not in `constant`.
+
+KNOWN = 2000  # results of PyTorch that are remembered, most of them small
+_known = OrderedDict()
+
+
+def autograd(torch, function, inputs, grad_output, dtype, constant=()):
+    """Run `function` in PyTorch, forward and backward; once for the same question.
+
+    Both backends ask the same, and float32 asks for float64's truth again.
+
+    Returns {"out": ..., "grad_x": ..., ...} as read-only arrays, one gradient for each
+    input that is not in `constant`.
     """
+    key = fingerprint((function, inputs, grad_output, str(dtype), constant))
+    if key in _known:
+        _known.move_to_end(key)
+    else:
+        _known[key] = _autograd(torch, function, inputs, grad_output, dtype, constant)
+        if len(_known) > KNOWN:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+def _autograd(torch, function, inputs, grad_output, dtype, constant):
     tensors = {
         name: torch.tensor(np.array(array, dtype, order="C"))
         for name, array in inputs.items()
@@ -193,6 +236,8 @@ def autograd(torch, function, inputs, grad_output, dtype, constant=()):
         if name not in constant:
             assert tensor.grad is not None, name
             results[f"grad_{name}"] = tensor.grad.numpy()
+    for array in results.values():
+        array.flags.writeable = False
     return results
 
 
