@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from npresnet.testing.cases import ThinResNet
 from tests.lens.state import left_as_it_was
 from tests.oracle.compare import assert_matches, normal
 from tests.oracle.networks import draw_batch, make_twins
@@ -26,9 +27,9 @@ NETWORKS = {
 
 
 def make(name, dtype=np.float64, **options):
-    if name in ("basic", "bottleneck"):  # the ImageNet family, two blocks
+    if name in ("basic", "bottleneck"):  # the ImageNet family, narrower
         block = getattr(nr.models, {"basic": "BasicBlock"}.get(name, "Bottleneck"))
-        return nr.models.ResNet(block, (1, 1, 1, 1), 6, dtype=dtype, seed=0)
+        return ThinResNet(block, (1, 1, 1, 1), 8)
     return nr.models.create(name, dtype=dtype, **options)
 
 
@@ -36,7 +37,7 @@ def walk(key, rng, training=True, **more):
     name, options, shape = NETWORKS[key]
     model = make(name, **options).train(training)
     x = normal(rng, *shape)
-    y = rng.integers(0, 6, len(x))
+    y = rng.integers(0, 5, len(x))
     return model, x, y, nr.lens.steps(model, x, y, **more)
 
 

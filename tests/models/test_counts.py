@@ -87,7 +87,13 @@ def test_resnet1202_has_19_million_parameters():
     assert count(nr.models.resnet1202(shortcut="B")) == 19_424_026
 
 
-@pytest.mark.parametrize("name", IMAGENET)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if "1" in name[-3:-2] else ())
+        for name in IMAGENET
+    ],
+)
 def test_imagenet_multiply_adds(name):
     for options, gmacs in zip(layouts(name), IMAGENET[name][2:], strict=False):
         model = built(name, **options)
