@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 import npresnet as nr
 from tests.oracle.compare import TALLY
+from tests.training.pictures import not_drawn
 
 # Modules of the oracle import torch; --doctest-modules would import them all.
 collect_ignore_glob = ["oracle/*"]
@@ -115,6 +116,16 @@ def _exact_convolutions():
     """Tolerances are those of direct sums; Winograd's are in tests/backend."""
     with nr.using_algorithm("direct"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _undrawn(request):
+    """Let runs draw no picture, unless the module is marked as one that looks."""
+    if request.node.get_closest_marker("drawn"):
+        yield
+    else:
+        with not_drawn():
+            yield
 
 
 @pytest.fixture

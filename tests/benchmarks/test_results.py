@@ -9,7 +9,6 @@ import pytest
 import npresnet as nr
 from benchmarks import results
 from npresnet.training import RunFolder, fit, recipes
-from tests.training.pictures import not_drawn
 from tests.training.small import new_model, small_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +27,7 @@ def runs(tmp_path_factory):
             "dataset": {"data_dir": str(parent)},
             "environment": {"repeat": repeat},
         }
-        with nr.using_backend("reference"), not_drawn():
+        with nr.using_backend("reference"):
             run = fit(
                 new_model(seed),
                 *small_data(),

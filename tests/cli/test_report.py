@@ -7,6 +7,8 @@ import pytest
 import npresnet as nr
 from tests.cli.program import assert_one_error_line, invoke
 
+pytestmark = pytest.mark.drawn
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -8,7 +8,6 @@ import npresnet as nr
 from npresnet.lens.degradation import degradation
 from npresnet.training import TrainingInterrupted, fit, recipes
 from npresnet.training.metrics import read_metrics
-from tests.training.pictures import not_drawn
 
 SMALL = {"recipe": "digits-quick", "epochs": 2}
 
@@ -16,12 +15,6 @@ SMALL = {"recipe": "digits-quick", "epochs": 2}
 @pytest.fixture(autouse=True)
 def _algorithm_of_a_user(_exact_convolutions):
     with nr.using_algorithm("auto"):
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _undrawn():
-    with not_drawn():
         yield
 
 

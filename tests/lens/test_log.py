@@ -11,7 +11,6 @@ import npresnet as nr
 from npresnet.training import recipes
 from npresnet.training.checkpoint import load as load_checkpoint
 from tests.lens.state import left_as_it_was
-from tests.training.pictures import not_drawn
 
 RECIPE = replace(
     recipes.get("digits-quick"), name="short", epochs=2, batch_size=32, flip=False
@@ -36,8 +35,7 @@ def batch(data):
 
 
 def train(model, data, out, **options):
-    with not_drawn():
-        nr.training.fit(model, *data, recipe=RECIPE, out=out, quiet=True, **options)
+    nr.training.fit(model, *data, recipe=RECIPE, out=out, quiet=True, **options)
     return load_checkpoint(out / "checkpoint.safetensors")
 
 

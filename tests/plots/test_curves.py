@@ -7,6 +7,8 @@ import pytest
 
 from npresnet.plots import curve_panels, learning_curves, style
 
+pytestmark = pytest.mark.drawn
+
 HISTORY = [
     {
         "epoch": epoch,

@@ -7,16 +7,6 @@ from tests.training.pictures import not_drawn
 from tests.training.small import run, small_data
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _undrawn(request):
-    """Draw no picture, unless the module is marked as one that looks at them."""
-    if request.node.get_closest_marker("drawn"):
-        yield
-    else:
-        with not_drawn():
-            yield
-
-
 @pytest.fixture(scope="session")
 def data():
     """150 digits to learn from, 60 to measure on."""
