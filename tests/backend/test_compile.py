@@ -1,6 +1,11 @@
 """Where compiled code is kept, and that two processes can write there at once."""
 
 import itertools
+import os
+import subprocess
+import sys
+
+import pytest
 
 from npresnet.backend.kernels.compile import _Files
 
@@ -39,3 +44,37 @@ def test_writers_at_the_same_time_never_mix_their_codes_up(tmp_path):
             assert reader.load(key) in (code, None)
             found += reader.load(key) is not None
     assert found >= 6  # in every order, what was entered last
+
+
+CONVOLVE = """
+import numpy as np, npresnet as nr
+x, weight = np.ones((2, 16, 9, 9), np.float32), np.ones((16, 16, 3, 3), np.float32)
+out, cache = nr.functional.conv2d_forward(x, weight, padding=1)
+grads = nr.functional.conv2d_backward(out, cache)
+print(float(out.sum()), *(float(grad.sum()) for grad in grads[:2]))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_from_nothing_agree(tmp_path):
+    environment = {**os.environ, "NPRESNET_CACHE_DIR": str(tmp_path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", CONVOLVE],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    one, other = (process.communicate()[0] for process in started)
+    assert [process.returncode for process in started] == [0, 0]
+    assert one == other
+    # What they have kept serves a third one.
+    code = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc"))
+    third = subprocess.run(
+        [sys.executable, "-c", CONVOLVE], env=environment, stdout=subprocess.PIPE
+    )
+    assert third.stdout.decode() == one
+    assert len(code) > 3
+    assert code == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc"))
