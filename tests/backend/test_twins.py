@@ -52,7 +52,12 @@ def arguments(name, setting, rng, draw):
     conv_geometry = Geometry.of(conv.x[2:], conv.weight[2:], **conv.options)
     stride = pool.kernel_size if pool.stride is None else pool.stride
     pool_geometry = Geometry.of(
-        pool.x[2:], pool.kernel_size, stride, pool.padding, pool.dilation
+        pool.x[2:],
+        pool.kernel_size,
+        stride,
+        pool.padding,
+        pool.dilation,
+        ceil_mode=pool.ceil_mode,
     )
     N, C = pool.x[:2]
     pooled = (N, C, *pool_geometry.output_size)
@@ -65,7 +70,9 @@ def arguments(name, setting, rng, draw):
     (H, W), step = pool.x[2:], pool_geometry.stride[0]
     moved = [normal(rng, *conv.weight) for _ in range(3)]
     # An undilated window, as average pooling has.
-    avg_geometry = Geometry.of(pool.x[2:], (1, 1), stride, pool.padding)
+    avg_geometry = Geometry.of(
+        pool.x[2:], (1, 1), stride, pool.padding, ceil_mode=pool.ceil_mode
+    )
     divisor = 1 + np.abs(normal(rng, *avg_geometry.output_size))
     averaged = (N, C, *avg_geometry.output_size)
     winners = reference.max_pool2d(plane, pool_geometry)[1]

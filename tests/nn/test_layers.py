@@ -39,6 +39,25 @@ LAYERS = {
         {"padding": 1, "count_include_pad": False},
         (2, 3, 7, 8),
     ),
+    "max pool, rounded up": (
+        "MaxPool2d",
+        (3, 2),
+        {"padding": 1, "ceil_mode": True},
+        (2, 3, 8, 7),
+    ),
+    "avg pool, by position": ("AvgPool2d", (3, 2, 1, True, False), {}, (2, 3, 8, 7)),
+    "avg pool, rounded down by position": (
+        "AvgPool2d",
+        (3, 2, 1, False),
+        {},
+        (2, 3, 8, 7),
+    ),
+    "avg pool, divisor": (
+        "AvgPool2d",
+        (2,),
+        {"ceil_mode": True, "divisor_override": 3},
+        (2, 3, 7, 8),
+    ),
     "adaptive": ("AdaptiveAvgPool2d", ((1, 1),), {}, (2, 3, 7, 8)),
     "adaptive, bins": ("AdaptiveAvgPool2d", (3,), {}, (2, 3, 7, 8)),
     "linear": ("Linear", (6, 4), {}, (3, 6)),
@@ -201,7 +220,7 @@ def test_the_same_seed_gives_the_same_weights():
 
 def test_options_that_are_left_out_are_those_of_torch(rng):
     x = normal(rng, 2, 3, 6, 7)
-    assert np.array_equal(nn.AvgPool2d(2)(x), nn.AvgPool2d(2, 2, 0, True)(x))
+    assert np.array_equal(nn.AvgPool2d(2)(x), nn.AvgPool2d(2, 2, 0, False)(x))
     assert np.array_equal(nn.MaxPool2d(2)(x), nn.MaxPool2d(2, 2, 0, 1)(x))
     assert nn.CrossEntropyLoss().label_smoothing == 0
     assert nn.ZeroPadShortcut(3, 5)(x).shape == (2, 5, 6, 7)
