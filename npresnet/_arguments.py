@@ -30,16 +30,17 @@ def shown(value: object) -> str:
     return " ".join(text.split())
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """Insist on an int, or a NumPy integer, of at least `least`."""
-    wanted = f"{name} must be an int of at least {least}, got {shown(value)}"
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """Insist on an int, or a NumPy integer, of at least `least` if that is given."""
+    bound = "" if least is None else f" of at least {least}"
+    wanted = f"{name} must be an int{bound}, got {shown(value)}"
     if isinstance(value, bool):
         raise TypeError(wanted)
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(wanted) from None
-    if number < least:
+    if least is not None and number < least:
         raise ValueError(wanted)
     return number
 

@@ -53,9 +53,12 @@ class Module:
             self._modules[name] = value
         super().__setattr__(name, value)
 
-    def register_buffer(self, name: str, value: NDArray[Any]) -> None:
-        """Set an attribute that is saved with the module but does not learn."""
-        if name not in self._buffers:
+    def register_buffer(self, name: str, value: NDArray[Any] | None) -> None:
+        """Set an attribute that is saved with the module but does not learn.
+
+        One that is None is not there, and not saved.
+        """
+        if value is not None and name not in self._buffers:
             self._buffers.append(name)
         setattr(self, name, value)
 
@@ -155,8 +158,14 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Go through all buffers, with names as in ``bn1.running_mean``."""
         for path, module in self.named_modules():
-            for name in module._buffers:
-                yield f"{path}.{name}" if path else name, getattr(module, name)
+            for name, buffer in module._own_buffers():
+                yield f"{path}.{name}" if path else name, buffer
+
+    def _own_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for name in self._buffers:
+            buffer = getattr(self, name)
+            if buffer is not None:
+                yield name, buffer
 
     # ----------------------------------------------------------------- state
 
@@ -169,8 +178,8 @@ class Module:
             start = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 yield start + name, parameter.data
-            for name in module._buffers:
-                yield start + name, getattr(module, name)
+            for name, buffer in module._own_buffers():
+                yield start + name, buffer
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
@@ -207,9 +216,8 @@ class Module:
                 if start + name in given:
                     value = given[start + name]
                     parameter.data = np.array(value, parameter.dtype)
-            for name in module._buffers:
+            for name, buffer in module._own_buffers():
                 if start + name in given:
-                    buffer = getattr(module, name)
                     value = np.array(given[start + name], buffer.dtype)
                     setattr(module, name, value)
         return LoadResult(missing, unexpected)

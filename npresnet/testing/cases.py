@@ -166,6 +166,11 @@ _loss = partial(operation, "cross_entropy")
 _BOTH_WAYS: dict[str, Any] = {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 3)}
 _STEM = {"stride": 2, "padding": 3}
 _OVERLAP = {"kernel_size": 3, "stride": 2, "padding": 1}
+_WEIGHTED: dict[str, Any] = {
+    "labels": np.array([1, -100, 3, 0]),
+    "weight": np.array([0.5, 2.0, 0.0, 1.5, 1.0]),
+}
+_SMOOTH_SUM: dict[str, Any] = {"label_smoothing": 0.2, "reduction": "sum"}
 
 OPERATIONS: list[Case] = [
     # x (N, C, H, W), weight (K, C/groups, KH, KW)
@@ -225,6 +230,8 @@ OPERATIONS: list[Case] = [
     # logits (N, classes)
     _loss("mean", (4, 5), labels=np.array([1, 0, 3, 3])),
     _loss("smoothing", (4, 5), labels=np.array([4, 0, 2, 2]), label_smoothing=0.1),
+    _loss("weights, an ignored label", (4, 5), **_WEIGHTED),
+    _loss("weights, smoothing, sum", (4, 5), **_WEIGHTED, **_SMOOTH_SUM),
     _loss("one row, two classes", (1, 2), labels=np.array([1])),
 ]
 
@@ -254,6 +261,13 @@ LAYERS: list[Case] = [
     _layer("Sequential", "the same ReLU twice", _relu_twice, (3, 6)),
     _layer(
         "CrossEntropyLoss", "mean", nn.CrossEntropyLoss, (3, 5), np.array([4, 0, 2])
+    ),
+    _layer(
+        "CrossEntropyLoss",
+        "weights, one loss per image",
+        lambda: nn.CrossEntropyLoss(np.arange(5.0), reduction="none"),
+        (3, 5),
+        np.array([4, -100, 2]),
     ),
 ]
 

@@ -168,6 +168,40 @@ def test_the_loss_is_torchs(torch, smoothing, dtype, rng):
     assert error <= rtol * np.abs(expected["grad_logits"]).max()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_loss_takes_torchs_arguments(torch, reduction, weighted, dtype, rng):
+    labels, logits = np.array([1, 4, -1, 0]), normal(rng, 4, 5).astype(dtype)
+    weight = rng.random(5).astype(dtype) if weighted else None
+    options = {"ignore_index": -1, "reduction": reduction, "label_smoothing": 0.2}
+    ours = nn.CrossEntropyLoss(weight, **options)
+    theirs = torch.nn.CrossEntropyLoss(
+        None if weight is None else torch.tensor(weight), **options
+    )
+    grad_output = normal(rng, 4).astype(dtype) if reduction == "none" else 0.75
+    loss = ours(logits, labels)
+    grad = ours.backward(grad_output)
+    tensor = torch.tensor(logits, requires_grad=True)
+    expected = theirs(tensor, torch.tensor(labels))
+    expected.backward(torch.tensor(grad_output, dtype=tensor.dtype))
+    assert loss.dtype == grad.dtype == dtype
+    close = {"rtol": 1e-5 if dtype == np.float32 else 1e-12, "atol": 1e-7}
+    np.testing.assert_allclose(loss, expected.detach().numpy(), **close)
+    np.testing.assert_allclose(grad, tensor.grad.numpy(), **close)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert repr(ours) == repr(theirs)
+
+
+def test_the_losss_weights_are_loaded_and_saved():
+    one, other = (nn.CrossEntropyLoss(np.arange(3.0) + i) for i in (0, 1))
+    other.load_state_dict(one.state_dict())
+    assert np.array_equal(other.weight, [0, 1, 2])
+    with pytest.raises(ValueError, match="missing: weight"):
+        other.load_state_dict(nn.CrossEntropyLoss().state_dict())
+    with pytest.raises(ValueError, match="unexpected: weight"):
+        nn.CrossEntropyLoss().load_state_dict(one.state_dict())
+
+
 def test_the_losss_backward_needs_its_forward():
     with pytest.raises(RuntimeError, match="forward"):
         nn.CrossEntropyLoss().backward()
