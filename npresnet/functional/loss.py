@@ -170,7 +170,8 @@ def cross_entropy_backward(
     else:
         each = _scalar(grad_output) / divisor if divisor else np.nan
         scale = np.where(kept, each, 0).astype(target.dtype)  # (N, 1)
-    return (mass * probabilities - target) * scale
+    grad_logits: Array = (mass * probabilities - target) * scale
+    return grad_logits
 
 
 def reduced(losses: Array, cache: CrossEntropyCache) -> Loss:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from npresnet.models.blocks import BasicBlock, Bottleneck, projection
+from npresnet.models.blocks import BasicBlock, Bottleneck, ResidualBlock, projection
 from npresnet.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -96,10 +96,10 @@ class ResNet(Module):
         _initialise(self, rng)
         if zero_init_residual:
             for module in self.modules():
-                if isinstance(module, Bottleneck):
-                    module.bn3.weight.data[:] = 0
-                elif isinstance(module, BasicBlock):
-                    module.bn2.weight.data[:] = 0
+                if isinstance(module, ResidualBlock):
+                    _, last = module.layers()[-1]
+                    assert last.weight is not None
+                    last.weight.data[:] = 0
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""

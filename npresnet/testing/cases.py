@@ -122,10 +122,12 @@ def _shake(target: Module, label: str) -> None:
     for path, part in target.named_modules():
         if isinstance(part, nn.BatchNorm2d):
             noise = normal(f"{label} {path}", (4, part.num_features))
-            part.weight.data = 1 + 0.3 * noise[0]
-            part.bias.data = 0.3 * noise[1]
-            part.running_mean = 0.3 * noise[2]
-            part.running_var = 0.5 + noise[3] ** 2
+            if part.weight is not None and part.bias is not None:
+                part.weight.data = 1 + 0.3 * noise[0]
+                part.bias.data = 0.3 * noise[1]
+            if part.running_mean is not None:
+                part.running_mean = 0.3 * noise[2]
+                part.running_var = 0.5 + noise[3] ** 2
 
 
 def _both_modes(
@@ -251,6 +253,27 @@ LAYERS: list[Case] = [
     _layer("Conv2d", "bias", lambda: nn.Conv2d(3, 4, 3, dtype=F64, rng=0), _IMAGES),
     *_both_modes(
         "layer", "BatchNorm2d", "", lambda: nn.BatchNorm2d(3, dtype=F64), _IMAGES
+    ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "not affine",
+        lambda: nn.BatchNorm2d(3, affine=False, dtype=F64),
+        _IMAGES,
+    ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "not tracked",
+        lambda: nn.BatchNorm2d(3, track_running_stats=False, dtype=F64),
+        _IMAGES,
+    ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "plain average",
+        lambda: nn.BatchNorm2d(3, momentum=None, dtype=F64),
+        _IMAGES,
     ),
     _layer("MaxPool2d", "overlapping", lambda: nn.MaxPool2d(3, 2, 1), _IMAGES),
     _layer("AvgPool2d", "overlapping", lambda: nn.AvgPool2d(3, 2, 1), _IMAGES),
