@@ -69,6 +69,9 @@ class Module:
         modes.enter(self)
         try:
             output = self.forward(*inputs)
+        except (TypeError, ValueError) as error:
+            _name_the_layer(error, self)
+            raise
         finally:
             modes.leave()
         modes.report(self, inputs, output)
@@ -130,11 +133,13 @@ class Module:
         """Go through the modules directly inside this one, with their names."""
         yield from self._modules.items()
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    def named_modules(self, *, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Go through this module and all inside it; names as in ``layer1.0.bn1``."""
         yield prefix, self
         for name, module in self._modules.items():
-            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from module.named_modules(
+                prefix=f"{prefix}.{name}" if prefix else name
+            )
 
     def modules(self) -> Iterator[Module]:
         """Go through this module and all inside it."""
@@ -255,6 +260,24 @@ class Module:
         ]
         inside = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+def _name_the_layer(error: Exception, outer: Module) -> None:
+    """Put the path of the layer that failed before the message of its error.
+
+    Called for every module that the error passes on its way out, each of which knows
+    more of the path. The layer is kept as a number: errors outlive modules.
+    """
+    known = vars(error).get("_layer")
+    if known is None:
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            vars(error)["_layer"] = id(outer), type(outer).__name__, error.args[0]
+        return
+    layer, kind, message = known
+    for path, module in outer.named_modules():
+        if id(module) == layer and path:
+            error.args = (f"{path} ({kind}): {message}",)
+            return
 
 
 class Recomputed(NamedTuple):
