@@ -23,6 +23,8 @@ _REPR.maxother = _REPR.maxstring = 60
 
 def shown(value: object) -> str:
     """Write a value for an error message: one short line, whatever it is."""
+    if isinstance(value, type):
+        return value.__name__
     try:
         text = _REPR.repr(value)
     except Exception:  # of somebody else's __repr__
@@ -43,6 +45,17 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     if least is not None and number < least:
         raise ValueError(wanted)
     return number
+
+
+def wholes(name: str, values: Any, count: int) -> None:
+    """Insist on a tuple or list of `count` ints of at least 1."""
+    complaint = f"{name} must be {count} ints of at least 1, got {shown(values)}"
+    if not isinstance(values, tuple | list):
+        raise TypeError(complaint)
+    if len(values) != count:
+        raise ValueError(complaint)
+    for value in values:
+        whole(name, value, 1)
 
 
 def number(name: str, value: Any, wanted: str, holds: Callable[[float], bool]) -> float:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from npresnet import backend
 from npresnet.backend import Geometry
+from npresnet.functional import _check
 from npresnet.models.blocks import BasicBlock, Bottleneck, PlainBlock
 from npresnet.models.cifar import CifarResNet
 from npresnet.models.resnet import ResNet
@@ -137,11 +138,14 @@ class FusedConv2d(Module):
     def forward(self, x: Array, addend: Array | None = None) -> Array:
         """Convolve x, add `addend`, and cut off at zero if there is a ReLU."""
         _, C, KH, KW = self.weight.shape
-        if x.ndim != 4 or x.shape[1] != C * self.groups or x.dtype != self.weight.dtype:
-            raise ValueError(
-                f"x must have shape (N, {C * self.groups}, H, W) and dtype "
-                f"{self.weight.dtype}, got {x.shape} and {x.dtype}"
-            )
+        if (
+            type(x) is not np.ndarray
+            or x.ndim != 4
+            or x.shape[1] != C * self.groups
+            or x.dtype != self.weight.dtype
+            or not x.size
+        ):
+            self._refuse(x)
         size = x.shape[2], x.shape[3]
         geometry = self._geometries.get(size)
         if geometry is None:
@@ -157,6 +161,17 @@ class FusedConv2d(Module):
             x, self.weight, self.bias, addend, self.rectify, geometry
         )
         return out
+
+    def _refuse(self, x: Any) -> None:
+        """Say what is wrong with x, if anything is."""
+        _check.array("x", x, "N C H W")
+        _check.array("weight", self.weight, "K C/groups KH KW", like=x)
+        channels = self.weight.shape[1] * self.groups
+        if x.shape[1] != channels:
+            raise ValueError(
+                f"x must have {channels} channels for a weight of shape "
+                f"{self.weight.shape} and groups={self.groups}, got {x.shape[1]}"
+            )
 
     def extra_repr(self) -> str:
         """Say how it was made."""

@@ -297,7 +297,9 @@ def test_default_weights_are_uniform_within_one_over_root_fan_in():
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out"])
 def test_kaiming_normal_has_deviation_root_two_over_fan(mode, dtype):
     shape = (64, 20, 3, 3)
-    values = nn.init.kaiming_normal(shape, np.random.default_rng(0), dtype, mode)
+    values = nn.init.kaiming_normal(
+        shape, rng=np.random.default_rng(0), dtype=dtype, mode=mode
+    )
     fan = 20 * 9 if mode == "fan_in" else 64 * 9
     assert values.dtype == dtype
     assert values.std() == pytest.approx((2 / fan) ** 0.5, rel=0.03)
@@ -325,8 +327,10 @@ def test_options_that_are_left_out_are_those_of_torch(rng):
     assert nn.ZeroPadShortcut(3, 5, stride=2)(x).shape == (2, 5, 3, 4)
     shape = (8, 4, 3, 3)
     default, fan_in = (
-        nn.init.kaiming_normal(shape, np.random.default_rng(0), np.float64, *mode)
-        for mode in ((), ("fan_in",))
+        nn.init.kaiming_normal(
+            shape, rng=np.random.default_rng(0), dtype=np.float64, **mode
+        )
+        for mode in ({}, {"mode": "fan_in"})
     )
     assert np.array_equal(default, fan_in)
 
@@ -342,7 +346,7 @@ def test_skipped_initialisation_draws_nothing_and_keeps_shapes_and_types(dtype):
     def layers(rng):
         conv = nn.Conv2d(4, 6, (3, 2), groups=2, dtype=dtype, rng=rng)
         linear = nn.Linear(5, 3, dtype=dtype, rng=rng)
-        kaiming = nn.init.kaiming_normal((6, 2, 3, 2), rng, dtype)
+        kaiming = nn.init.kaiming_normal((6, 2, 3, 2), rng=rng, dtype=dtype)
         return [*(p.data for p in (*conv.parameters(), *linear.parameters())), kaiming]
 
     rng = np.random.default_rng(0)
