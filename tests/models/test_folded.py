@@ -83,10 +83,18 @@ def test_what_is_no_network_is_refused(model):
 
 
 @pytest.mark.parametrize(
-    "x", [np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 3, 8, 8)), np.zeros((3, 8))]
+    ("x", "error"),
+    [
+        (np.zeros((1, 4, 8, 8), np.float32), ValueError),
+        (np.zeros((1, 3, 8, 8)), TypeError),
+        (np.zeros((3, 8), np.float32), ValueError),
+        (np.zeros((0, 3, 8, 8), np.float32), ValueError),
+        ([[[[1.0]]]], TypeError),
+    ],
+    ids=["4 channels", "float64", "2-d", "empty", "a list"],
 )
-def test_a_wrong_batch_is_refused(x):
-    with pytest.raises(ValueError, match=r"x must have shape \(N, 3, H, W\)"):
+def test_a_wrong_batch_is_refused(x, error):
+    with pytest.raises(error, match=r"^conv1 \(FusedConv2d\): x "):
         nr.inference(nr.models.resnet8())(x)
 
 
