@@ -53,7 +53,7 @@ def without_batch_norm(
         if isinstance(module, Conv2d | Linear):
             shape, dtype = module.weight.shape, module.weight.dtype
             module.weight.data = (
-                init.kaiming_normal(shape, rng, dtype)
+                init.kaiming_normal(shape, rng=rng, dtype=dtype)
                 if weights == "He"
                 else init.uniform_fan_in(shape, init.fans(shape)[0], rng, dtype)
             )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import NamedTuple
+
+from npresnet._arguments import shown
 
 Pair = tuple[int, int]
 
@@ -17,6 +21,27 @@ def output_length(
     """
     reach = dilation * (kernel_size - 1) + 1
     return (length + 2 * padding - reach) // stride + 1
+
+
+def pooled_length(
+    length: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    ceil_mode: bool,
+) -> int:
+    """Count the places of a pooling window along one axis, rounded down or up.
+
+    Rounded up, the pixels left over get a window as well, which reaches beyond the
+    border; not if it would begin there, beyond the image, as in PyTorch.
+    """
+    places = output_length(length, kernel_size, stride, padding, dilation)
+    reach = dilation * (kernel_size - 1) + 1
+    left_over = (length + 2 * padding - reach) % stride > 0
+    if ceil_mode and left_over and places * stride < length + padding:
+        places += 1
+    return places
 
 
 class Geometry(NamedTuple):
@@ -42,6 +67,17 @@ class Geometry(NamedTuple):
     output_size: Pair
     groups: int = 1
 
+    @property
+    def overhang(self) -> Pair:
+        """By how many pixels the last window reaches beyond the border, if it does."""
+
+        def beyond(axis: int) -> int:
+            last = (self.output_size[axis] - 1) * self.stride[axis]
+            end = last + self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
+            return max(0, end - self.input_size[axis] - 2 * self.padding[axis])
+
+        return beyond(0), beyond(1)
+
     @classmethod
     def of(
         cls,
@@ -51,8 +87,12 @@ class Geometry(NamedTuple):
         padding: int | Pair = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
+        *,
+        ceil_mode: bool = False,
     ) -> Geometry:
         """Work out the output size, and refuse numbers that make no sense.
+
+        With `ceil_mode` it is rounded up: see `pooled_length`.
 
         Raises
         ------
@@ -66,13 +106,12 @@ class Geometry(NamedTuple):
         stride = as_pair("stride", stride, least=1)
         padding = as_pair("padding", padding, least=0)
         dilation = as_pair("dilation", dilation, least=1)
+        length = output_length
+        if ceil_mode:
+            length = functools.partial(pooled_length, ceil_mode=True)
         output_size = (
-            output_length(
-                input_size[0], kernel_size[0], stride[0], padding[0], dilation[0]
-            ),
-            output_length(
-                input_size[1], kernel_size[1], stride[1], padding[1], dilation[1]
-            ),
+            length(input_size[0], kernel_size[0], stride[0], padding[0], dilation[0]),
+            length(input_size[1], kernel_size[1], stride[1], padding[1], dilation[1]),
         )
         if min(output_size) < 1:
             raise ValueError(
@@ -93,13 +132,19 @@ def as_pair(name: str, value: int | Pair, *, least: int) -> Pair:
         first, second = value  # as everything is that has been here before
         if type(first) is type(second) is int and first >= least <= second:
             return value
-    pair = (value, value) if not isinstance(value, tuple | list) else tuple(value)
-    if len(pair) != 2 or not all(_is_int(v) for v in pair):
-        raise TypeError(f"{name} must be an int or a pair of ints, got {value!r}")
-    if min(pair) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return int(pair[0]), int(pair[1])
+    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    try:
+        vertical, horizontal = map(_as_int, pair)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be an int or a pair of ints, got {shown(value)}"
+        ) from None
+    if min(vertical, horizontal) < least:
+        raise ValueError(f"{name} must be at least {least}, got {shown(value)}")
+    return vertical, horizontal
 
 
-def _is_int(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+def _as_int(value: object) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)  # type: ignore[arg-type]

@@ -24,10 +24,15 @@ Array = NDArray[np.floating[Any]]
 # ---------------------------------------------------------------- windows
 
 
-def pad(x: Array, padding: Pair, value: float = 0.0) -> Array:
-    """Put a border of `value` around every plane: (N, C, H+2*PH, W+2*PW)."""
-    PH, PW = padding
-    return np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)), constant_values=value)
+def pad(x: Array, padding: Pair, value: float = 0.0, overhang: Pair = (0, 0)) -> Array:
+    """Put a border of `value` around every plane: (N, C, H+2*PH, W+2*PW).
+
+    A pooling window may hang over it at the bottom and on the right; there the border
+    is wider by `overhang`.
+    """
+    (PH, PW), (EH, EW) = padding, overhang
+    around = (0, 0), (0, 0), (PH, PH + EH), (PW, PW + EW)
+    return np.pad(x, around, constant_values=value)
 
 
 def window(padded: Array, i: int, j: int, geometry: Geometry) -> Array:
@@ -170,7 +175,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.int32]]:
     W = geometry.input_size[1]
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = geometry[1:5]
     OH, OW = geometry.output_size
-    padded = pad(x, geometry.padding, value=-np.inf)
+    padded = pad(x, geometry.padding, -np.inf, geometry.overhang)
     taps = np.stack(
         [window(padded, i, j, geometry) for i in range(KH) for j in range(KW)]
     )
@@ -213,7 +218,7 @@ def max_pool2d_grad(
 def avg_pool2d(x: Array, divisor: Array, geometry: Geometry) -> Array:
     """Add up every window and divide by `divisor` (OH, OW): (N, C, OH, OW)."""
     KH, KW = geometry.kernel_size
-    padded = pad(x, geometry.padding)
+    padded = pad(x, geometry.padding, overhang=geometry.overhang)
     total = np.zeros((*x.shape[:2], *geometry.output_size), x.dtype)
     for i in range(KH):
         for j in range(KW):
@@ -224,9 +229,10 @@ def avg_pool2d(x: Array, divisor: Array, geometry: Geometry) -> Array:
 def avg_pool2d_grad(grad_output: Array, divisor: Array, geometry: Geometry) -> Array:
     """Give every pixel of a window its share of the gradient: (N, C, H, W)."""
     (H, W), (PH, PW) = geometry.input_size, geometry.padding
-    KH, KW = geometry.kernel_size
+    (KH, KW), (EH, EW) = geometry.kernel_size, geometry.overhang
     share = grad_output / divisor
-    padded = np.zeros((*share.shape[:2], H + 2 * PH, W + 2 * PW), share.dtype)
+    padded_size = H + 2 * PH + EH, W + 2 * PW + EW
+    padded = np.zeros((*share.shape[:2], *padded_size), share.dtype)
     for i in range(KH):
         for j in range(KW):
             window(padded, i, j, geometry)[...] += share

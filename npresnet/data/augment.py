@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from npresnet import _arguments
 
 Augmentation: TypeAlias = Callable[
     [NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]
@@ -78,21 +80,10 @@ class RandomCropFlip:
 
     def __post_init__(self) -> None:
         for name in ("padding", "cutout"):
-            pixels = getattr(self, name)
-            if isinstance(pixels, bool) or not isinstance(pixels, int | np.integer):
-                raise TypeError(f"{name}: expected an integer, got {pixels!r}")
-            if pixels < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {pixels}")
+            _arguments.whole(name, getattr(self, name), 0)
+        _arguments.truth("flip", self.flip)
         if self.fill is not None:
-            fill = tuple(self.fill)
-            if not all(
-                isinstance(value, int | np.integer) and 0 <= value <= 255
-                for value in fill
-            ):
-                raise ValueError(
-                    f"fill: expected a byte per channel, 0 to 255, got {fill}"
-                )
-            object.__setattr__(self, "fill", tuple(int(value) for value in fill))
+            object.__setattr__(self, "fill", _bytes("fill", self.fill))
 
     def __call__(
         self, images: NDArray[np.uint8], rng: np.random.Generator
@@ -167,6 +158,32 @@ class RandomCropFlip:
         return (place >= first) & (place < first + self.cutout)  # (N, length)
 
 
+def _bytes(name: str, values: Any) -> tuple[int, ...]:
+    complaint = (
+        f"{name} must be a byte per channel, 0 to 255, got {_arguments.shown(values)}"
+    )
+    if not isinstance(values, tuple | list | np.ndarray):
+        raise TypeError(complaint)
+    found = tuple(_arguments.whole(name, value, 0) for value in values)
+    if not found or max(found) > 255:
+        raise ValueError(complaint)
+    return found
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Insist on finite numbers."""
+    complaint = f"{name} must be finite numbers, got {_arguments.shown(values)}"
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError):
+        raise TypeError(complaint) from None
+    if found.dtype.kind not in "fiu":
+        raise TypeError(complaint)
+    if not np.isfinite(found).all():
+        raise ValueError(complaint)
+    return found.astype(np.float64)
+
+
 def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
     """Turn a mean of images scaled to [0, 1] into the nearest byte per channel.
 
@@ -180,12 +197,19 @@ def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
     tuple of int
         For ``RandomCropFlip(fill=...)``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `mean` is not such an array of finite numbers.
+
     Examples
     --------
     >>> mean_fill((0.4914, 0.48216, 0.44653))
     (125, 123, 114)
     """
-    centre = np.asarray(mean, np.float64)
+    centre = _numbers("mean", mean)
+    if centre.ndim not in (1, 3) or not centre.size:
+        raise ValueError(f"mean must have shape (C,) or (C, H, W), got {centre.shape}")
     scaled = np.rint(centre.reshape(len(centre), -1).mean(axis=1) * 255)  # (C,)
     return tuple(int(value) for value in np.clip(scaled, 0, 255))
 
@@ -227,11 +251,9 @@ def normalize(
     times per channel and looked up for every pixel.
     """
     check_images(images)
-    kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float64):
-        raise TypeError(f"dtype: expected float32 or float64, got {kind}")
+    kind = _arguments.floating("dtype", dtype)
     N, C, H, W = images.shape
-    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    centre, spread = _numbers("mean", mean), _numbers("std", std)
     if centre.shape not in ((C,), (C, H, W)):
         raise ValueError(
             f"mean: expected shape ({C},), one number per channel, or "

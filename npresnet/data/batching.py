@@ -7,13 +7,13 @@ batches that it would have had.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.data.augment import Augmentation, RandomCropFlip, mean_fill, normalize
 from npresnet.data.dataset import Dataset
 
@@ -89,18 +89,21 @@ def batches(
     >>> x.shape, x.dtype, labels.shape
     ((32, 3, 8, 8), dtype('float32'), (32,))
     """
-    size = _integer("batch_size", batch_size, 1)
-    start = _integer("start", start, 0)
+    _arguments.instance("dataset", dataset, Dataset, "a Dataset")
+    size = _arguments.whole("batch_size", batch_size, 1)
+    start = _arguments.whole("start", start, 0)
+    _arguments.truth("shuffle", shuffle)
+    _arguments.truth("drop_last", drop_last)
     if seed is not None:
-        seed = _integer("seed", seed, 0)
+        seed = _arguments.whole("seed", seed, 0)
     if epoch is not None:
-        epoch = _integer("epoch", epoch, 0)
+        epoch = _arguments.whole("epoch", epoch, 0)
     if (shuffle or augment is not None) and (seed is None or epoch is None):
         missing = "seed" if seed is None else "epoch"
         reader = "shuffle" if shuffle else "augment"
         raise ValueError(f"{missing}: {reader} needs it, got None")
-    mean = dataset.mean if mean is None else np.asarray(mean)
-    std = dataset.std if std is None else np.asarray(std)
+    mean = dataset.mean if mean is None else mean
+    std = dataset.std if std is None else std
     normalize(dataset.images[:0], mean, std, dtype)  # complains here, not later
     if isinstance(augment, RandomCropFlip) and augment.fill is None:
         augment = replace(augment, fill=mean_fill(mean))
@@ -160,8 +163,10 @@ def split(dataset: Dataset, count: int, seed: int) -> tuple[Dataset, Dataset]:
     >>> len(rest), len(held_out)
     (1300, 137)
     """
+    _arguments.instance("dataset", dataset, Dataset, "a Dataset")
     N = len(dataset)
-    count, seed = _integer("count", count, 1), _integer("seed", seed, 0)
+    count = _arguments.whole("count", count, 1)
+    seed = _arguments.whole("seed", seed, 0)
     if count >= N:
         raise ValueError(f"count: expected fewer than the {N} images, got {count}")
     sizes = np.bincount(dataset.labels, minlength=len(dataset.classes))
@@ -185,13 +190,3 @@ def _generator(
     assert seed is not None and epoch is not None  # checked where the call enters
     sequence = np.random.SeedSequence(seed, spawn_key=(epoch, purpose, *index))
     return np.random.Generator(np.random.PCG64(sequence))
-
-
-def _integer(name: str, value: object, least: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: expected {least} or more, got {number}")
-    return number

@@ -9,7 +9,9 @@ import numpy as np
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
+def array(
+    name: str, value: Any, letters: str, *, like: Any = None, of: str = "x"
+) -> None:
     """Insist on a float32 or float64 ndarray with one axis per letter.
 
     Parameters
@@ -22,6 +24,8 @@ def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
         One word per axis, as in ``"N C H W"``; ``"..."`` stands for any shape.
     like : ndarray, optional
         An array whose dtype `value` must share.
+    of : str
+        What the user calls that one.
 
     Raises
     ------
@@ -35,9 +39,9 @@ def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
     if value.dtype not in _FLOATS:
         raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
     if like is not None and value.dtype != like.dtype:
-        raise TypeError(
-            f"{name} must share the dtype of what it meets, {like.dtype}, got "
-            f"{value.dtype}: nothing is converted silently"
+        raise TypeError(  # either may be the wrong one
+            f"{of} and {name} must share a dtype, got {like.dtype} and {value.dtype}: "
+            "nothing is converted silently"
         )
     if letters == "...":
         return
@@ -62,12 +66,13 @@ def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
 
 
 def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
-    """Insist on arrays (length,) of the dtype of another one.
+    """Insist on arrays (length,) of the dtype of x.
 
     Raises
     ------
     TypeError, ValueError
-        As `array` and `shape` do, for the first that is something else.
+        As `array` and `shape` do, for the first that is something else; where they
+        agree among themselves, for x.
     """
     expected = (length,)
     for name, value in named.items():
@@ -78,10 +83,22 @@ def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
         ):
             continue
         array(name, value, "C", like=like)
+        if len(named) > 1 and {np.shape(one) for one in named.values()} == {
+            value.shape
+        } != {expected}:
+            raise ValueError(
+                f"x must have {len(value)} channels for a {' and a '.join(named)} of "
+                f"shape {value.shape}, got {length}"
+            )
         shape(name, value, expected, why)
 
 
 def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> None:
     """Insist that grad_output has the shape and the dtype of the forward's output."""
-    array("grad_output", grad_output, "...", like=like)
+    array("grad_output", grad_output, "...")
+    if grad_output.dtype != like.dtype:
+        raise TypeError(
+            f"grad_output must share the dtype of what it meets, {like.dtype}, got "
+            f"{grad_output.dtype}: nothing is converted silently"
+        )
     shape("grad_output", grad_output, out_shape, "like the forward pass's output")

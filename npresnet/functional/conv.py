@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet import backend
+from npresnet import _arguments, backend
 from npresnet.backend import Geometry
 from npresnet.backend.geometry import Pair
 from npresnet.functional import _check
@@ -162,15 +162,15 @@ def conv2d_backward(
 
 def _check_channels(x: Array, weight: Array, groups: int) -> None:
     C, K = x.shape[1], len(weight)
-    if isinstance(groups, bool) or not hasattr(groups, "__index__") or groups < 1:
-        raise ValueError(f"groups must be an int of at least 1, got {groups!r}")
+    if type(groups) is not int or groups < 1:
+        groups = _arguments.whole("groups", groups, 1)
+    if C != weight.shape[1] * groups and not K % groups:
+        raise ValueError(
+            f"x must have {weight.shape[1] * groups} channels for a weight of shape "
+            f"{weight.shape} and groups={groups}, got {C}"
+        )
     if C % groups or K % groups:
         raise ValueError(
             f"groups must divide the input channels ({C}) and the output channels "
             f"({K}), got {groups}"
-        )
-    if weight.shape[1] != C // groups:
-        raise ValueError(
-            f"weight must have shape ({K}, {C // groups}, KH, KW) for an x of {C} "
-            f"channels in {groups} group(s), got {weight.shape}"
         )

@@ -51,8 +51,11 @@ def linear_forward(
     """
     _check.array("x", x, "N I")
     _check.array("weight", weight, "O I", like=x)
-    expected = (len(weight), x.shape[1])
-    _check.shape("weight", weight, expected, f"for an x of {x.shape[1]} features")
+    if weight.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"x must have {weight.shape[1]} features for a weight of shape "
+            f"{weight.shape}, got {x.shape[1]}"
+        )
     out: Array = backend.linear(x, weight)
     if bias is not None:
         _check.array("bias", bias, "O", like=x)

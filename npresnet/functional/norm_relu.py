@@ -110,7 +110,7 @@ def batch_norm_relu_backward(
     Without an addend, where the ReLU was closed is found out again from x, instead
     of being read from memory.
     """
-    x, mean, inverse_std, weight, training = norm_cache
+    x, mean, inverse_std, weight, training = norm_cache[:5]
     _check.gradient(grad_output, x.shape, like=x)
     grad_sum = None
     if relu_cache is not None:

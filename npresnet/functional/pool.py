@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet import backend
+from npresnet import _arguments, backend
 from npresnet.backend import Geometry, as_pair
 from npresnet.backend.geometry import Pair
 from npresnet.functional import _check
@@ -28,7 +28,7 @@ class MaxPool2dCache(NamedTuple):
 class AvgPool2dCache(NamedTuple):
     """What the backward pass of average pooling needs: no pixels, only sizes."""
 
-    divisor: Array  # (OH, OW): how many pixels each window averaged
+    divisor: Array  # (OH, OW): what each window's sum was divided by
     out_shape: tuple[int, ...]
     geometry: Geometry
 
@@ -48,6 +48,7 @@ def max_pool2d_forward(
     padding: int | Pair = 0,
     *,
     dilation: int | Pair = 1,
+    ceil_mode: bool = False,
 ) -> tuple[Array, MaxPool2dCache]:
     """Take the largest pixel of every window.
 
@@ -63,11 +64,13 @@ def max_pool2d_forward(
         Border of minus infinity, so that it never wins; at most half the kernel.
     dilation : int or pair of int
         Distance of the window's pixels.
+    ceil_mode : bool
+        Whether the output's size is rounded up: pixels left over get a window, too.
 
     Returns
     -------
     out : ndarray of shape (N, C, OH, OW)
-        Sizes are rounded down (PyTorch's ``ceil_mode=False``).
+        Maxima.
     cache : MaxPool2dCache
         For `max_pool2d_backward`.
 
@@ -84,7 +87,7 @@ def max_pool2d_forward(
     gradient, as in PyTorch. After a ReLU ties are common: windows of zeros.
     """
     _check.array("x", x, "N C H W")
-    geometry = _pool_geometry(x, kernel_size, stride, padding, dilation)
+    geometry = _pool_geometry(x, kernel_size, stride, padding, dilation, ceil_mode)
     out, winners = backend.max_pool2d(x, geometry)
     return out, MaxPool2dCache(winners, x.dtype, geometry)
 
@@ -121,7 +124,9 @@ def avg_pool2d_forward(
     stride: int | Pair | None = None,
     padding: int | Pair = 0,
     *,
+    ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> tuple[Array, AvgPool2dCache]:
     """Average every window.
 
@@ -135,14 +140,19 @@ def avg_pool2d_forward(
         Step of the window; by default its size.
     padding : int or pair of int
         Border of zeros; at most half the kernel.
+    ceil_mode : bool
+        Whether the output's size is rounded up: pixels left over get a window, too.
+        What of it lies beyond the border counts in no way.
     count_include_pad : bool
         Whether the border counts when the sum is divided, as PyTorch does by
         default.
+    divisor_override : int, optional
+        Divide every sum by this instead.
 
     Returns
     -------
     out : ndarray of shape (N, C, OH, OW)
-        Sizes are rounded down.
+        Averages.
     cache : AvgPool2dCache
         For `avg_pool2d_backward`.
 
@@ -154,8 +164,11 @@ def avg_pool2d_forward(
         If x is no ndarray of floats.
     """
     _check.array("x", x, "N C H W")
-    geometry = _pool_geometry(x, kernel_size, stride, padding, 1)
-    divisor = _window_areas(geometry, count_include_pad).astype(x.dtype)
+    geometry = _pool_geometry(x, kernel_size, stride, padding, 1, ceil_mode)
+    include = _arguments.truth("count_include_pad", count_include_pad)
+    divisor = _window_areas(geometry, include).astype(x.dtype)
+    if divisor_override is not None:
+        divisor[:] = _arguments.whole("divisor_override", divisor_override, 1)
     out = backend.avg_pool2d(x, divisor, geometry)
     return out, AvgPool2dCache(divisor, out.shape, geometry)
 
@@ -252,25 +265,35 @@ def adaptive_avg_pool2d_backward(
     return grad_x
 
 
+def check_padding(kernel_size: Pair, padding: Pair, dilation: Pair) -> None:
+    """Insist on windows of which more than the border is inside the image."""
+    for side in (0, 1):
+        reach = dilation[side] * (kernel_size[side] - 1) + 1
+        if padding[side] > reach // 2:
+            raise ValueError(
+                f"padding must be at most half of kernel_size {kernel_size}, got "
+                f"{padding}"
+            )
+
+
 def _pool_geometry(
     x: Array,
     kernel_size: int | Pair,
     stride: int | Pair | None,
     padding: int | Pair,
     dilation: int | Pair,
+    ceil_mode: bool,
 ) -> Geometry:
-    if stride is None:
-        stride = kernel_size
     geometry = Geometry.of(
-        (x.shape[2], x.shape[3]), kernel_size, stride, padding, dilation
+        (x.shape[2], x.shape[3]),
+        kernel_size,
+        kernel_size if stride is None else stride,
+        padding,
+        dilation,
+        ceil_mode=_arguments.truth("ceil_mode", ceil_mode),
     )
+    check_padding(geometry.kernel_size, geometry.padding, geometry.dilation)
     for side in (0, 1):
-        reach = geometry.dilation[side] * (geometry.kernel_size[side] - 1) + 1
-        if geometry.padding[side] > reach // 2:
-            raise ValueError(
-                f"padding must be at most half of kernel_size "
-                f"{geometry.kernel_size}, got {geometry.padding}"
-            )
         # Windows that begin in the border go on in steps of the dilation; the first
         # step inside must not be beyond the other border.
         starts = range(geometry.output_size[side])

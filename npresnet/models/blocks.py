@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.models import fused
 from npresnet.nn import (
     BatchNorm2d,
@@ -67,6 +68,14 @@ def projection(
         conv1x1(in_channels, out_channels, stride, dtype=dtype, rng=rng),
         BatchNorm2d(out_channels, dtype=dtype),
     )
+
+
+def _check_block(channels: int, stride: int, downsample: Module | None) -> None:
+    """Look at what the layers of a block would call by another name."""
+    _arguments.whole("channels", channels, 1)
+    _arguments.whole("stride", stride, 1)
+    if downsample is not None:
+        _arguments.instance("downsample", downsample, Module, "a Module or None")
 
 
 class ResidualBlock(Module):
@@ -141,6 +150,11 @@ class BasicBlock(ResidualBlock):
         The shortcut; by default the identity.
     dtype, rng
         As for `Conv2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     expansion = 1
@@ -156,6 +170,7 @@ class BasicBlock(ResidualBlock):
         rng: init.Rng = None,
     ) -> None:
         super().__init__()
+        _check_block(channels, stride, downsample)
         rng = init.generator(rng)
         self.conv1 = conv3x3(in_channels, channels, stride, dtype=dtype, rng=rng)
         self.bn1 = BatchNorm2d(channels, dtype=dtype)
@@ -219,6 +234,11 @@ class Bottleneck(ResidualBlock):
         first 1x1 (the paper's).
     dtype, rng
         As for `Conv2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     expansion = 4
@@ -235,6 +255,8 @@ class Bottleneck(ResidualBlock):
         rng: init.Rng = None,
     ) -> None:
         super().__init__()
+        _check_block(channels, stride, downsample)
+        _arguments.one_of("stride_in", stride_in, "3x3", "1x1")
         rng = init.generator(rng)
         wide = channels * self.expansion
         first, second = (1, stride) if stride_in == "3x3" else (stride, 1)

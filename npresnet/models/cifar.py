@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.models.blocks import BasicBlock, PlainBlock, conv3x3, projection
 from npresnet.nn import (
     AdaptiveAvgPool2d,
@@ -64,6 +65,11 @@ class CifarResNet(Module):
         float32 or float64; the network computes in it.
     seed : int
         Of the first weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     def __init__(
@@ -77,12 +83,12 @@ class CifarResNet(Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        blocks, rest = divmod(depth - 2, 6)
+        _arguments.whole("num_classes", num_classes, 1)
+        blocks, rest = divmod(_arguments.whole("depth", depth, 8) - 2, 6)
         if rest or blocks < 1:
             raise ValueError(f"depth must be 6n+2 with n of at least 1, got {depth}")
-        if shortcut not in ("A", "B", "C", None):
-            raise ValueError(f"shortcut must be 'A', 'B' or 'C', got {shortcut!r}")
-        rng = init.generator(seed)
+        _arguments.one_of("shortcut", shortcut, "A", "B", "C", None)
+        rng = init.generator(seed, "seed")
         self.conv1 = conv3x3(in_channels, 16, dtype=dtype, rng=rng)
         self.bn1 = BatchNorm2d(16, dtype=dtype)
         self.relu = ReLU()
@@ -147,7 +153,7 @@ def _initialise(model: CifarResNet, rng: np.random.Generator) -> None:
     for module in model.modules():
         if isinstance(module, Conv2d | Linear):
             weight = module.weight
-            weight.data = init.kaiming_normal(weight.shape, rng, weight.dtype)
+            weight.data = init.kaiming_normal(weight.shape, rng=rng, dtype=weight.dtype)
 
 
 def resnet8(num_classes: int = 10, **options: Unpack[Options]) -> CifarResNet:

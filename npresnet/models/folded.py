@@ -17,10 +17,19 @@ from numpy.typing import NDArray
 
 from npresnet import backend
 from npresnet.backend import Geometry
+from npresnet.functional import _check
 from npresnet.models.blocks import BasicBlock, Bottleneck, PlainBlock
 from npresnet.models.cifar import CifarResNet
 from npresnet.models.resnet import ResNet
-from npresnet.nn import BatchNorm2d, Conv2d, Gradient, Module, Sequential, no_grad
+from npresnet.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Gradient,
+    Module,
+    ReLU,
+    Sequential,
+    no_grad,
+)
 
 Array = NDArray[np.floating[Any]]
 
@@ -65,7 +74,7 @@ class InferenceModel(Module):
 
     def __init__(self, model: ResNet | CifarResNet) -> None:
         super().__init__()
-        self.conv1 = FusedConv2d(model.conv1, model.bn1, rectify=True)
+        self.conv1 = _convolution(model.conv1, model.bn1, rectify=True)
         self.maxpool: Module = Sequential()
         if isinstance(model, ResNet):
             self.maxpool = copy.deepcopy(model.maxpool)
@@ -108,12 +117,14 @@ class FusedConv2d(Module):
         super().__init__()
         # In float64, so that folding costs no digits: rounded once at the end.
         variance = bn.running_var.astype(np.float64)
-        scale = bn.weight.data / np.sqrt(variance + bn.eps)  # (K,)
-        shift = bn.bias.data - bn.running_mean * scale
+        weight = 1.0 if bn.weight is None else bn.weight.data
+        scale = weight / np.sqrt(variance + bn.eps)  # (K,)
+        bias = 0.0 if bn.bias is None else bn.bias.data
+        shift = bias - bn.running_mean * scale
         if conv.bias is not None:
             shift = shift + conv.bias.data * scale
-        weight = conv.weight.data * scale[:, None, None, None]
-        self.register_buffer("weight", weight.astype(conv.weight.dtype))
+        kernels = conv.weight.data * scale[:, None, None, None]
+        self.register_buffer("weight", kernels.astype(conv.weight.dtype))
         self.weight.flags.writeable = False  # so that kernels prepare it once
         self.register_buffer("bias", shift.astype(conv.weight.dtype))
         self.stride, self.padding = conv.stride, conv.padding
@@ -127,11 +138,14 @@ class FusedConv2d(Module):
     def forward(self, x: Array, addend: Array | None = None) -> Array:
         """Convolve x, add `addend`, and cut off at zero if there is a ReLU."""
         _, C, KH, KW = self.weight.shape
-        if x.ndim != 4 or x.shape[1] != C * self.groups or x.dtype != self.weight.dtype:
-            raise ValueError(
-                f"x must have shape (N, {C * self.groups}, H, W) and dtype "
-                f"{self.weight.dtype}, got {x.shape} and {x.dtype}"
-            )
+        if (
+            type(x) is not np.ndarray
+            or x.ndim != 4
+            or x.shape[1] != C * self.groups
+            or x.dtype != self.weight.dtype
+            or not x.size
+        ):
+            self._refuse(x)
         size = x.shape[2], x.shape[3]
         geometry = self._geometries.get(size)
         if geometry is None:
@@ -148,6 +162,17 @@ class FusedConv2d(Module):
         )
         return out
 
+    def _refuse(self, x: Any) -> None:
+        """Say what is wrong with x, if anything is."""
+        _check.array("x", x, "N C H W")
+        _check.array("weight", self.weight, "K C/groups KH KW", like=x)
+        channels = self.weight.shape[1] * self.groups
+        if x.shape[1] != channels:
+            raise ValueError(
+                f"x must have {channels} channels for a weight of shape "
+                f"{self.weight.shape} and groups={self.groups}, got {x.shape[1]}"
+            )
+
     def extra_repr(self) -> str:
         """Say how it was made."""
         K, C, KH, KW = self.weight.shape
@@ -155,6 +180,42 @@ class FusedConv2d(Module):
             f"{C * self.groups}, {K}, kernel_size={(KH, KW)}, stride={self.stride}, "
             f"padding={self.padding}, rectify={self.rectify}"
         )
+
+
+class LayeredConv2d(Module):
+    """What `FusedConv2d` is, where nothing can be folded.
+
+    Batch norm without running statistics uses those of each batch, which are not known
+    before it comes.
+
+    Parameters
+    ----------
+    conv, bn, rectify
+        As for `FusedConv2d`.
+    """
+
+    def __init__(self, conv: Conv2d, bn: BatchNorm2d, *, rectify: bool) -> None:
+        super().__init__()
+        self.conv, self.bn = copy.deepcopy(conv), copy.deepcopy(bn)
+        self.relu = ReLU()
+        self.rectify = rectify
+        self.discard_caches()
+
+    def forward(self, x: Array, addend: Array | None = None) -> Array:
+        """Convolve and normalise x, add `addend`, rectify if there is a ReLU."""
+        out: Array = self.bn(self.conv(x))
+        if addend is not None:
+            out = out + addend
+        if self.rectify:
+            out = self.relu(out)
+        return out
+
+
+def _convolution(
+    conv: Conv2d, bn: BatchNorm2d, *, rectify: bool
+) -> FusedConv2d | LayeredConv2d:
+    tracks = bn.running_mean is not None
+    return (FusedConv2d if tracks else LayeredConv2d)(conv, bn, rectify=rectify)
 
 
 class FusedBlock(Module):
@@ -166,14 +227,14 @@ class FusedBlock(Module):
         if isinstance(block, Bottleneck):
             layers.append((block.conv3, block.bn3))
         self.convs = Sequential(
-            *(FusedConv2d(conv, bn, rectify=True) for conv, bn in layers)
+            *(_convolution(conv, bn, rectify=True) for conv, bn in layers)
         )
         self.adds = not isinstance(block, PlainBlock)
         self.downsample: Module = copy.deepcopy(block.downsample)
         if isinstance(block.downsample, Sequential) and len(block.downsample):
             conv, bn = block.downsample
             assert isinstance(conv, Conv2d) and isinstance(bn, BatchNorm2d)
-            self.downsample = FusedConv2d(conv, bn, rectify=False)
+            self.downsample = _convolution(conv, bn, rectify=False)
 
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x) + shortcut(x)), or relu(F(x)) in a plain network."""

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.models.blocks import BasicBlock, conv3x3
 from npresnet.nn import (
     AdaptiveAvgPool2d,
@@ -53,6 +54,11 @@ class PooledConv(Module):
         float32 or float64.
     rng : numpy.random.Generator
         Draws the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     def __init__(
@@ -94,6 +100,11 @@ class PooledResNet(Module):
         float32 or float64; the network computes in it.
     seed : int
         Of the first weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     def __init__(
@@ -106,7 +117,9 @@ class PooledResNet(Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        rng = init.generator(seed)
+        _arguments.wholes("widths", widths, 4)
+        _arguments.whole("num_classes", num_classes, 1)
+        rng = init.generator(seed, "seed")
         options: dict[str, Any] = {"dtype": dtype, "rng": rng}
         self.conv1 = conv3x3(in_channels, widths[0], **options)
         self.bn1 = BatchNorm2d(widths[0], dtype=dtype)
@@ -119,7 +132,9 @@ class PooledResNet(Module):
         for module in self.modules():
             if isinstance(module, Conv2d):
                 weight = module.weight
-                weight.data = init.kaiming_normal(weight.shape, rng, weight.dtype)
+                weight.data = init.kaiming_normal(
+                    weight.shape, rng=rng, dtype=weight.dtype
+                )
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""

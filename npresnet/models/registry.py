@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from npresnet._arguments import shown
 from npresnet.models import cifar, pooled, resnet
 from npresnet.nn import Module
 
@@ -67,11 +68,9 @@ def create(name: str, **options: Any) -> Module:
     ValueError
         If there is no network of that name.
     TypeError
-        If the network does not take an option.
+        If the name is no text, or the network does not take an option.
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
-    return _BUILDERS[name](**options)
+    return _builder(name)(**options)
 
 
 def input_shape(name: str) -> tuple[int, int, int]:
@@ -82,6 +81,14 @@ def input_shape(name: str) -> tuple[int, int, int]:
     ValueError
         If there is no network of that name.
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"no model is named {name!r}; there are {', '.join(names())}")
+    _builder(name)
     return (3, 224, 224) if name in IMAGENET else (3, 32, 32)
+
+
+def _builder(name: str) -> Callable[..., Module]:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be the name of a model, got {shown(name)}")
+    if name not in _BUILDERS:
+        known = ", ".join(names())
+        raise ValueError(f"name: no model is named {name!r}; there are {known}")
+    return _BUILDERS[name]

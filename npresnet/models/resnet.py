@@ -11,7 +11,8 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from npresnet.models.blocks import BasicBlock, Bottleneck, projection
+from npresnet import _arguments
+from npresnet.models.blocks import BasicBlock, Bottleneck, ResidualBlock, projection
 from npresnet.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -62,6 +63,11 @@ class ResNet(Module):
         float32 or float64; the network computes in it.
     seed : int
         Of the first weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
 
     def __init__(
@@ -77,11 +83,18 @@ class ResNet(Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if stride_in not in ("3x3", "1x1"):
-            raise ValueError(f"stride_in must be '3x3' or '1x1', got {stride_in!r}")
+        if not (isinstance(block, type) and issubclass(block, ResidualBlock)):
+            raise TypeError(
+                "block must be BasicBlock, Bottleneck or a class made from them, got "
+                f"{_arguments.shown(block)}"
+            )
+        _arguments.wholes("layers", layers, 4)
+        _arguments.whole("num_classes", num_classes, 1)
+        _arguments.truth("zero_init_residual", zero_init_residual)
+        _arguments.one_of("stride_in", stride_in, "3x3", "1x1")
         if stride_in == "1x1" and not issubclass(block, Bottleneck):
             raise ValueError("stride_in='1x1' needs bottlenecks: ResNet-50 and up")
-        rng = init.generator(seed)
+        rng = init.generator(seed, "seed")
         self.conv1 = Conv2d(in_channels, 64, 7, 2, 3, bias=False, dtype=dtype, rng=rng)
         self.bn1 = BatchNorm2d(64, dtype=dtype)
         self.relu = ReLU()
@@ -96,10 +109,10 @@ class ResNet(Module):
         _initialise(self, rng)
         if zero_init_residual:
             for module in self.modules():
-                if isinstance(module, Bottleneck):
-                    module.bn3.weight.data[:] = 0
-                elif isinstance(module, BasicBlock):
-                    module.bn2.weight.data[:] = 0
+                if isinstance(module, ResidualBlock):
+                    _, last = module.layers()[-1]
+                    assert last.weight is not None
+                    last.weight.data[:] = 0
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
@@ -166,7 +179,7 @@ def _initialise(model: ResNet, rng: np.random.Generator) -> None:
         if isinstance(module, Conv2d):
             weight = module.weight
             weight.data = init.kaiming_normal(
-                weight.shape, rng, weight.dtype, mode="fan_out"
+                weight.shape, rng=rng, dtype=weight.dtype, mode="fan_out"
             )
 
 

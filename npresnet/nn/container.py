@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import _arguments
 from npresnet.nn.module import Gradient, Module
 
 Array = NDArray[np.floating[Any]]
@@ -22,11 +23,17 @@ class Sequential(Module):
     ----------
     *modules : Module
         In the order of the forward pass.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no module.
     """
 
     def __init__(self, *modules: Module) -> None:
         super().__init__()
         for i, module in enumerate(modules):
+            _arguments.instance(f"modules[{i}]", module, Module, "a Module")
             setattr(self, str(i), module)
 
     def forward(self, x: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.backend import as_pair
 from npresnet.backend.geometry import Pair
 from npresnet.functional import conv2d_backward, conv2d_forward
@@ -36,6 +37,11 @@ class Conv2d(Module):
     rng : Generator, int or None
         Source of the first weights, or its seed; None draws anew each time.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
+
     Attributes
     ----------
     weight : Parameter of shape (out_channels, in_channels/groups, KH, KW)
@@ -59,6 +65,11 @@ class Conv2d(Module):
         rng: init.Rng = None,
     ) -> None:
         super().__init__()
+        in_channels = _arguments.whole("in_channels", in_channels, 1)
+        out_channels = _arguments.whole("out_channels", out_channels, 1)
+        groups = _arguments.whole("groups", groups, 1)
+        _arguments.truth("bias", bias)
+        dtype = _arguments.floating("dtype", dtype)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups must divide in_channels ({in_channels}) and out_channels "

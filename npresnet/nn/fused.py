@@ -36,6 +36,7 @@ def norm_relu(
         out = bn(x)
         rectified: Array = relu(out if addend is None else out + addend)
         return rectified
+    assert bn.weight is not None and bn.bias is not None  # or it may not be fused
     out, norm_cache, relu_cache, running_mean, running_var = batch_norm_relu_forward(
         x,
         bn.weight.data,
@@ -44,7 +45,7 @@ def norm_relu(
         bn.running_var,
         addend,
         training=bn.training,
-        momentum=bn.momentum,
+        momentum=bn.new_share(),
         eps=bn.eps,
     )
     bn.track(running_mean, running_var)
@@ -67,6 +68,7 @@ def norm_relu_backward(
     if not _may_fuse(bn, relu):
         grad_sum: Array = relu.backward(grad_output)
         return bn.backward(grad_sum), grad_sum if added else None
+    assert bn.weight is not None and bn.bias is not None
     norm_cache = bn.take()
     # Where the ReLU was closed follows from batch norm's input, unless there was more.
     relu_cache = relu.take() if added else None
@@ -87,6 +89,7 @@ def forget_input(conv: Conv2d, bn: BatchNorm2d, relu: ReLU) -> None:
     """
     if not (modes.is_keeping() and _may_fuse(bn, relu) and type(conv) is Conv2d):
         return
+    assert bn.bias is not None
     again = _recompute(bn.caches[-1], bn.bias.data)
     kept = conv.caches[-1]._replace(x=None)
     conv.caches[-1] = Recomputed(lambda: kept._replace(x=again()))
@@ -106,7 +109,9 @@ def _may_fuse(bn: BatchNorm2d, relu: ReLU) -> bool:
     """Tell whether nobody looks at these layers, and both are as we wrote them."""
     if not modes.is_fusing() or type(bn) is not BatchNorm2d or type(relu) is not ReLU:
         return False
-    return not _is_patched(bn) and not _is_patched(relu)
+    if bn.weight is None or bn.bias is None or bn.running_mean is None:
+        return False
+    return bn.track_running_stats and not _is_patched(bn) and not _is_patched(relu)
 
 
 def _is_patched(module: Module) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet import _arguments
 from npresnet.functional import linear_backward, linear_forward
 from npresnet.nn import init, modes
 from npresnet.nn.module import Gradient, Module
@@ -29,6 +30,11 @@ class Linear(Module):
     rng : Generator, int or None
         Source of the first weights, or its seed; None draws anew each time.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
+
     Attributes
     ----------
     weight : Parameter of shape (out_features, in_features)
@@ -47,6 +53,10 @@ class Linear(Module):
         rng: init.Rng = None,
     ) -> None:
         super().__init__()
+        in_features = _arguments.whole("in_features", in_features, 1)
+        out_features = _arguments.whole("out_features", out_features, 1)
+        _arguments.truth("bias", bias)
+        dtype = _arguments.floating("dtype", dtype)
         self.in_features, self.out_features = in_features, out_features
         rng = init.generator(rng)
         shape = (out_features, in_features)

@@ -53,9 +53,12 @@ class Module:
             self._modules[name] = value
         super().__setattr__(name, value)
 
-    def register_buffer(self, name: str, value: NDArray[Any]) -> None:
-        """Set an attribute that is saved with the module but does not learn."""
-        if name not in self._buffers:
+    def register_buffer(self, name: str, value: NDArray[Any] | None) -> None:
+        """Set an attribute that is saved with the module but does not learn.
+
+        One that is None is not there, and not saved.
+        """
+        if value is not None and name not in self._buffers:
             self._buffers.append(name)
         setattr(self, name, value)
 
@@ -66,6 +69,9 @@ class Module:
         modes.enter(self)
         try:
             output = self.forward(*inputs)
+        except (TypeError, ValueError) as error:
+            _name_the_layer(error, self)
+            raise
         finally:
             modes.leave()
         modes.report(self, inputs, output)
@@ -127,11 +133,13 @@ class Module:
         """Go through the modules directly inside this one, with their names."""
         yield from self._modules.items()
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    def named_modules(self, *, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Go through this module and all inside it; names as in ``layer1.0.bn1``."""
         yield prefix, self
         for name, module in self._modules.items():
-            yield from module.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from module.named_modules(
+                prefix=f"{prefix}.{name}" if prefix else name
+            )
 
     def modules(self) -> Iterator[Module]:
         """Go through this module and all inside it."""
@@ -155,8 +163,14 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """Go through all buffers, with names as in ``bn1.running_mean``."""
         for path, module in self.named_modules():
-            for name in module._buffers:
-                yield f"{path}.{name}" if path else name, getattr(module, name)
+            for name, buffer in module._own_buffers():
+                yield f"{path}.{name}" if path else name, buffer
+
+    def _own_buffers(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for name in self._buffers:
+            buffer = getattr(self, name)
+            if buffer is not None:
+                yield name, buffer
 
     # ----------------------------------------------------------------- state
 
@@ -169,8 +183,8 @@ class Module:
             start = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 yield start + name, parameter.data
-            for name in module._buffers:
-                yield start + name, getattr(module, name)
+            for name, buffer in module._own_buffers():
+                yield start + name, buffer
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
@@ -207,9 +221,8 @@ class Module:
                 if start + name in given:
                     value = given[start + name]
                     parameter.data = np.array(value, parameter.dtype)
-            for name in module._buffers:
+            for name, buffer in module._own_buffers():
                 if start + name in given:
-                    buffer = getattr(module, name)
                     value = np.array(given[start + name], buffer.dtype)
                     setattr(module, name, value)
         return LoadResult(missing, unexpected)
@@ -247,6 +260,24 @@ class Module:
         ]
         inside = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+def _name_the_layer(error: Exception, outer: Module) -> None:
+    """Put the path of the layer that failed before the message of its error.
+
+    Called for every module that the error passes on its way out, each of which knows
+    more of the path. The layer is kept as a number: errors outlive modules.
+    """
+    known = vars(error).get("_layer")
+    if known is None:
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            vars(error)["_layer"] = id(outer), type(outer).__name__, error.args[0]
+        return
+    layer, kind, message = known
+    for path, module in outer.named_modules():
+        if id(module) == layer and path:
+            error.args = (f"{path} ({kind}): {message}",)
+            return
 
 
 class Recomputed(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import _arguments
 from npresnet.nn import modes
 
 Array = NDArray[np.floating[Any]]
@@ -20,6 +21,11 @@ class Parameter:
     data : ndarray
         The values, float32 or float64.
 
+    Raises
+    ------
+    TypeError
+        If `data` is no ndarray of float32 or float64.
+
     Attributes
     ----------
     data : ndarray
@@ -30,6 +36,8 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
+        _arguments.instance("data", data, np.ndarray, "a NumPy array")
+        _arguments.floating("data", data.dtype)
         self.data = data
         self.grad: Array | None = None
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import _arguments
 from npresnet.optim.groups import ParameterLike
 from npresnet.optim.optimizer import Optimizer
 
@@ -31,6 +32,8 @@ class AdamW(Optimizer):
 
     Raises
     ------
+    TypeError
+        If `params` or a setting is of another kind.
     ValueError
         If a setting is negative or not finite, or a beta is not in [0, 1).
 
@@ -62,12 +65,9 @@ class AdamW(Optimizer):
         weight_decay: float = 1e-2,
     ) -> None:
         defaults = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, lr, defaults)
+        super().__init__(params, lr=lr, defaults=defaults)
         for group in self.groups:
-            if not all(0 <= beta < 1 for beta in group["betas"]):
-                raise ValueError(
-                    f"betas: expected two numbers in [0, 1), got {group['betas']}"
-                )
+            _check_betas(group["betas"])
 
     def _update(
         self,
@@ -101,3 +101,13 @@ class AdamW(Optimizer):
         np.divide(mean, scratch, out=scratch)
         scratch *= self.lr / (1.0 - beta1**self.steps)
         data -= scratch
+
+
+def _check_betas(betas: Any) -> None:
+    wanted = f"betas must be two numbers in [0, 1), got {_arguments.shown(betas)}"
+    if not isinstance(betas, tuple | list):
+        raise TypeError(wanted)
+    if len(betas) != 2:
+        raise ValueError(wanted)
+    for beta in betas:
+        _arguments.number("betas", beta, "numbers in [0, 1)", lambda x: 0 <= x < 1)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from npresnet import _arguments
+
 
 class ParameterLike(Protocol):
     """What an optimiser needs of a parameter: its values and their gradient."""
@@ -52,11 +54,22 @@ def parameter_groups(
     list of dict
         Groups for an optimiser, each ``{"params": [...], "weight_decay": ...}``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind, or the weight decay negative.
+
     References
     ----------
     He et al. 2016, arXiv 1512.03385, section 3.4 (decay 1e-4 on everything);
     Jia et al. 2018, arXiv 1807.11205, section 3.2 (no decay on bias and norm).
     """
+    if not hasattr(model, "named_parameters"):
+        raise TypeError(
+            f"model must have named_parameters(), got {_arguments.shown(model)}"
+        )
+    weight_decay = _arguments.not_negative("weight_decay", weight_decay)
+    _arguments.truth("spare_norm_and_bias", spare_norm_and_bias)
     parameters = [parameter for _, parameter in model.named_parameters()]
     if not spare_norm_and_bias:
         return [{"params": parameters, "weight_decay": weight_decay}]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import _arguments
 from npresnet.optim.groups import ParameterLike
 
 
@@ -39,6 +39,7 @@ class Optimizer:
     def __init__(
         self,
         params: Iterable[ParameterLike] | Iterable[Mapping[str, Any]],
+        *,
         lr: float,
         defaults: Mapping[str, Any],
     ) -> None:
@@ -47,8 +48,8 @@ class Optimizer:
         self.groups = _as_groups(params, defaults)
         for group in self.groups:
             for name, value in group.items():
-                if name in ("weight_decay", "momentum", "dampening"):
-                    _non_negative(name, value)
+                if name in ("weight_decay", "momentum", "dampening", "eps"):
+                    _arguments.not_negative(name, value)
         self._slot: list[dict[str, NDArray[Any]]] = [{} for _ in self._parameters()]
         self._scratch: dict[np.dtype[Any], NDArray[Any]] = {}
 
@@ -60,7 +61,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         # A NumPy float64 scalar would promote float32 parameters: keep Python's.
-        self._lr = _non_negative("lr", value)
+        self._lr = _arguments.not_negative("lr", value)
 
     def step(self) -> None:
         """Change every parameter that has a gradient, in place."""
@@ -154,6 +155,9 @@ class Optimizer:
 
 def _as_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Any]:
     """Turn parameters, or groups of them, into complete groups."""
+    wanted = "params: expected parameters, or dicts with the entry 'params', got"
+    if isinstance(params, str | bytes | Mapping) or not isinstance(params, Iterable):
+        raise TypeError(f"{wanted} {_arguments.shown(params)}")
     entries = list(params)
     if not entries:
         raise ValueError("params: expected at least one parameter, got none")
@@ -173,17 +177,15 @@ def _as_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Any]:
                 f"params: a group may set {', '.join(sorted(defaults))}; "
                 f"got {', '.join(sorted(map(repr, unknown)))}"
             )
-        members = list(entry["params"])
+        members = entry["params"]
+        if isinstance(members, str | bytes) or not isinstance(members, Iterable):
+            raise TypeError(f"{wanted} {_arguments.shown(members)}")
+        members = list(members)
         for parameter in members:
+            if not (hasattr(parameter, "data") and hasattr(parameter, "grad")):
+                raise TypeError(f"{wanted} {_arguments.shown(parameter)} among them")
             if id(parameter) in seen:
                 raise ValueError("params: a parameter appears twice")
             seen.add(id(parameter))
         groups.append({**defaults, **entry, "params": members})
     return groups
-
-
-def _non_negative(name: str, value: Any) -> float:
-    number = float(value)
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: expected a finite number, 0 or more, got {value!r}")
-    return number

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+
+from npresnet import _arguments
 
 # step number (0, 1, ...) -> learning rate
 Schedule = Callable[[int], float]
@@ -26,6 +28,9 @@ class Constant:
     """
 
     lr: float
+
+    def __post_init__(self) -> None:
+        _arguments.not_negative("lr", self.lr)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step `step`."""
@@ -63,9 +68,18 @@ class StepDecay:
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        _arguments.not_negative("lr", self.lr)
+        _arguments.not_negative("gamma", self.gamma)
+        if not isinstance(self.milestones, tuple | list):
+            raise TypeError(
+                "milestones must be ascending step numbers, got "
+                f"{_arguments.shown(self.milestones)}"
+            )
+        for milestone in self.milestones:
+            _arguments.whole("milestones", milestone, 0)
         if list(self.milestones) != sorted(self.milestones):
             raise ValueError(
-                f"milestones: expected ascending step numbers, got {self.milestones}"
+                f"milestones must be ascending step numbers, got {self.milestones}"
             )
 
     def __call__(self, step: int) -> float:
@@ -104,10 +118,15 @@ class Cosine:
 
     lr: float
     total_steps: int
+    _: KW_ONLY
     warmup_steps: int = 0
     final_lr: float = 0.0
 
     def __post_init__(self) -> None:
+        _arguments.not_negative("lr", self.lr)
+        _arguments.not_negative("final_lr", self.final_lr)
+        _arguments.whole("total_steps", self.total_steps, 1)
+        _arguments.whole("warmup_steps", self.warmup_steps, 0)
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
                 "warmup_steps: expected 0 or more and fewer than total_steps, "
@@ -160,15 +179,20 @@ class OneCycle:
 
     lr: float
     total_steps: int
+    _: KW_ONLY
     peak_at: float = 0.3
     start_lr: float | None = None
     final_lr: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.total_steps < 2:
-            raise ValueError(f"total_steps: expected 2 or more, got {self.total_steps}")
-        if not 0 < self.peak_at < 1:
-            raise ValueError(f"peak_at: expected a share in (0, 1), got {self.peak_at}")
+        _arguments.not_negative("lr", self.lr)
+        _arguments.whole("total_steps", self.total_steps, 2)
+        _arguments.number(
+            "peak_at", self.peak_at, "a share in (0, 1)", lambda x: 0 < x < 1
+        )
+        if self.start_lr is not None:
+            _arguments.not_negative("start_lr", self.start_lr)
+        _arguments.not_negative("final_lr", self.final_lr)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of step `step`."""

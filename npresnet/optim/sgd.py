@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet import backend
+from npresnet import _arguments, backend
 from npresnet.optim.groups import ParameterLike
 from npresnet.optim.optimizer import Optimizer
 
@@ -20,19 +20,21 @@ class SGD(Optimizer):
     ----------
     params : iterable of Parameter, or of dict
         Parameters, or groups ``{"params": [...], "weight_decay": ...}``.
-    lr : float
+    lr : float, default 1e-3
         Learning rate.
     momentum : float, default 0.0
         How much of the previous step is kept.
+    dampening : float, default 0.0
+        The new gradient enters the momentum with weight ``1 - dampening``.
     weight_decay : float, default 0.0
         Added to the gradient times the parameter, before momentum (coupled).
     nesterov : bool, default False
         Look one momentum step ahead. Needs a momentum and no dampening.
-    dampening : float, default 0.0
-        The new gradient enters the momentum with weight ``1 - dampening``.
 
     Raises
     ------
+    TypeError
+        If `params` or a setting is of another kind.
     ValueError
         If a setting is negative or not finite, or `nesterov` lacks momentum.
 
@@ -69,20 +71,21 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable[ParameterLike] | Iterable[Mapping[str, Any]],
-        lr: float,
+        lr: float = 1e-3,
         momentum: float = 0.0,
+        dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        dampening: float = 0.0,
     ) -> None:
         defaults = {
             "momentum": momentum,
+            "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": nesterov,
-            "dampening": dampening,
         }
-        super().__init__(params, lr, defaults)
+        super().__init__(params, lr=lr, defaults=defaults)
         for group in self.groups:
+            _arguments.truth("nesterov", group["nesterov"])
             if group["nesterov"] and (not group["momentum"] or group["dampening"]):
                 raise ValueError(
                     "nesterov: expected momentum above 0 and dampening 0, got "

@@ -122,10 +122,12 @@ def _shake(target: Module, label: str) -> None:
     for path, part in target.named_modules():
         if isinstance(part, nn.BatchNorm2d):
             noise = normal(f"{label} {path}", (4, part.num_features))
-            part.weight.data = 1 + 0.3 * noise[0]
-            part.bias.data = 0.3 * noise[1]
-            part.running_mean = 0.3 * noise[2]
-            part.running_var = 0.5 + noise[3] ** 2
+            if part.weight is not None and part.bias is not None:
+                part.weight.data = 1 + 0.3 * noise[0]
+                part.bias.data = 0.3 * noise[1]
+            if part.running_mean is not None:
+                part.running_mean = 0.3 * noise[2]
+                part.running_var = 0.5 + noise[3] ** 2
 
 
 def _both_modes(
@@ -166,6 +168,11 @@ _loss = partial(operation, "cross_entropy")
 _BOTH_WAYS: dict[str, Any] = {"stride": (1, 2), "padding": (2, 1), "dilation": (2, 3)}
 _STEM = {"stride": 2, "padding": 3}
 _OVERLAP = {"kernel_size": 3, "stride": 2, "padding": 1}
+_WEIGHTED: dict[str, Any] = {
+    "labels": np.array([1, -100, 3, 0]),
+    "weight": np.array([0.5, 2.0, 0.0, 1.5, 1.0]),
+}
+_SMOOTH_SUM: dict[str, Any] = {"label_smoothing": 0.2, "reduction": "sum"}
 
 OPERATIONS: list[Case] = [
     # x (N, C, H, W), weight (K, C/groups, KH, KW)
@@ -197,11 +204,14 @@ OPERATIONS: list[Case] = [
     _max("stride 1", (2, 2, 5, 4), kernel_size=3, stride=1),
     _max("3x2, pixels left over", (1, 3, 8, 7), kernel_size=(3, 2)),
     _max("dilation 2", (2, 2, 7, 8), kernel_size=2, stride=1, dilation=2),
+    _max("rounded up", (2, 3, 8, 7), kernel_size=3, stride=2, ceil_mode=True),
     _max("1x1 planes", (3, 4, 1, 1), kernel_size=1),
     _avg("2x2", (2, 3, 6, 8), kernel_size=2),
     _avg("overlapping, padded", (2, 3, 7, 8), **_OVERLAP),
     _avg("padding not counted", (2, 3, 7, 8), count_include_pad=False, **_OVERLAP),
     _avg("3x2, pixels left over", (1, 3, 8, 7), kernel_size=(3, 2)),
+    _avg("rounded up", (2, 3, 8, 6), ceil_mode=True, **_OVERLAP),
+    _avg("another divisor", (2, 3, 6, 8), kernel_size=2, divisor_override=3),
     _avg("1x1 planes", (3, 4, 1, 1), kernel_size=1),
     _bins("global", (2, 3, 5, 7), output_size=1),
     _bins("equal bins", (2, 3, 6, 8), output_size=(3, 4)),
@@ -222,6 +232,8 @@ OPERATIONS: list[Case] = [
     # logits (N, classes)
     _loss("mean", (4, 5), labels=np.array([1, 0, 3, 3])),
     _loss("smoothing", (4, 5), labels=np.array([4, 0, 2, 2]), label_smoothing=0.1),
+    _loss("weights, an ignored label", (4, 5), **_WEIGHTED),
+    _loss("weights, smoothing, sum", (4, 5), **_WEIGHTED, **_SMOOTH_SUM),
     _loss("one row, two classes", (1, 2), labels=np.array([1])),
 ]
 
@@ -242,6 +254,27 @@ LAYERS: list[Case] = [
     *_both_modes(
         "layer", "BatchNorm2d", "", lambda: nn.BatchNorm2d(3, dtype=F64), _IMAGES
     ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "not affine",
+        lambda: nn.BatchNorm2d(3, affine=False, dtype=F64),
+        _IMAGES,
+    ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "not tracked",
+        lambda: nn.BatchNorm2d(3, track_running_stats=False, dtype=F64),
+        _IMAGES,
+    ),
+    *_both_modes(
+        "layer",
+        "BatchNorm2d",
+        "plain average",
+        lambda: nn.BatchNorm2d(3, momentum=None, dtype=F64),
+        _IMAGES,
+    ),
     _layer("MaxPool2d", "overlapping", lambda: nn.MaxPool2d(3, 2, 1), _IMAGES),
     _layer("AvgPool2d", "overlapping", lambda: nn.AvgPool2d(3, 2, 1), _IMAGES),
     _layer("AdaptiveAvgPool2d", "4x5", lambda: nn.AdaptiveAvgPool2d((4, 5)), _IMAGES),
@@ -251,6 +284,13 @@ LAYERS: list[Case] = [
     _layer("Sequential", "the same ReLU twice", _relu_twice, (3, 6)),
     _layer(
         "CrossEntropyLoss", "mean", nn.CrossEntropyLoss, (3, 5), np.array([4, 0, 2])
+    ),
+    _layer(
+        "CrossEntropyLoss",
+        "weights, one loss per image",
+        lambda: nn.CrossEntropyLoss(np.arange(5.0), reduction="none"),
+        (3, 5),
+        np.array([4, -100, 2]),
     ),
 ]
 

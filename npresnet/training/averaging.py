@@ -167,7 +167,11 @@ class WeightAverage:
         batches : iterable of ndarray of shape (N, C, H, W)
             Images as training sees them. The statistics are the mean of the batches'.
         """
-        norms = [part for part in model.modules() if isinstance(part, BatchNorm2d)]
+        norms = [
+            part
+            for part in model.modules()
+            if isinstance(part, BatchNorm2d) and part.track_running_stats
+        ]
         momenta = [norm.momentum for norm in norms]
         was_training = model.training
         with self.applied(model):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from npresnet._arguments import shown
 from npresnet.data.augment import RandomCropFlip
 from npresnet.optim import (
     SGD,
@@ -116,7 +117,7 @@ class Recipe:
         for name, (wanted, holds) in _CHECKS.items():
             value = getattr(self, name)
             if not holds(value):
-                raise ValueError(f"{name}: expected {wanted}, got {value!r}")
+                raise ValueError(f"{name}: expected {wanted}, got {shown(value)}")
         _exclude(self, "milestones", "milestone_steps")
         _exclude(self, "ema_decay", "average_epochs")
         if self.nesterov and not self.momentum:
@@ -186,8 +187,14 @@ class Recipe:
             return StepDecay(self.lr, self.milestone_steps or epochs, self.gamma)
         if self.schedule == "cosine":
             warmup = min(round(self.warmup_epochs * steps_per_epoch), total - 1)
-            return Cosine(self.lr, total, warmup, self.final_lr)
-        return OneCycle(self.lr, total, self.peak_at, self.start_lr, self.final_lr)
+            return Cosine(self.lr, total, warmup_steps=warmup, final_lr=self.final_lr)
+        return OneCycle(
+            self.lr,
+            total,
+            peak_at=self.peak_at,
+            start_lr=self.start_lr,
+            final_lr=self.final_lr,
+        )
 
     def make_augmentation(self, channels: int) -> RandomCropFlip | None:
         """Return what changes each batch of images at random, or None."""
@@ -299,14 +306,18 @@ def _or_none(check: _Check) -> _Check:
 
 
 def _one_of(*values: str) -> _Check:
-    return f"one of {', '.join(values)}", lambda value: value in values
+    return (
+        f"one of {', '.join(values)}",
+        lambda value: isinstance(value, str) and value in values,
+    )
 
 
 def _ascending(of: _Check) -> _Check:
     wanted, holds = of
 
     def ascending(values: Any) -> bool:
-        return all(map(holds, values)) and list(values) == sorted(values)
+        listed = isinstance(values, tuple | list)
+        return listed and all(map(holds, values)) and list(values) == sorted(values)
 
     return f"ascending numbers, each {wanted}", ascending
 
@@ -316,7 +327,23 @@ _POSITIVE = _real("a finite number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _real("a finite number of at least 0", lambda value: value >= 0)
 _SHARE = _real("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
+_TEXT: _Check = ("text", lambda value: isinstance(value, str))
+_WORD: _Check = ("a name", lambda value: isinstance(value, str) and value != "")
+
 _CHECKS: dict[str, _Check] = {
+    "name": _WORD,
+    "description": _TEXT,
+    "source": _TEXT,
+    "dataset": _WORD,
+    "model": _WORD,
+    "shortcut": _or_none(_one_of("A", "B", "C")),
+    "sources": (
+        "settings and where they come from",
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(isinstance(text, str) for pair in value.items() for text in pair)
+        ),
+    ),
     "epochs": _whole(1),
     "batch_size": _whole(1),
     "lr": _POSITIVE,

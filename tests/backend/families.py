@@ -39,12 +39,13 @@ def convolutions(case, rng, draw):
 def poolings(case, rng, draw):
     stride = case.kernel_size if case.stride is None else case.stride
     options = stride, case.padding, case.dilation
-    geometry = Geometry.of(case.x[2:], case.kernel_size, *options)
+    ceil = case.ceil_mode
+    geometry = Geometry.of(case.x[2:], case.kernel_size, *options, ceil_mode=ceil)
     x = draw(rng, *case.x)
     grad = normal(rng, *case.x[:2], *geometry.output_size)
     winners = reference.max_pool2d(x, geometry)[1]
     # An undilated window, as average pooling has.
-    average = Geometry.of(case.x[2:], (1, 1), stride, case.padding)
+    average = Geometry.of(case.x[2:], (1, 1), stride, case.padding, ceil_mode=ceil)
     divisor = 1 + np.abs(normal(rng, *average.output_size))
     grad_average = normal(rng, *case.x[:2], *average.output_size)
     return {

@@ -138,15 +138,19 @@ def test_mean_fill_stays_a_byte():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"padding": -1}, ValueError, "padding: expected 0 or more, got -1"),
-        ({"padding": 1.5}, TypeError, "padding: expected an integer, got 1.5"),
-        ({"padding": True}, TypeError, "padding: expected an integer, got True"),
-        ({"cutout": -1}, ValueError, "cutout: expected 0 or more, got -1"),
-        ({"cutout": 8.0}, TypeError, "cutout: expected an integer, got 8.0"),
+        ({"padding": -1}, ValueError, "padding must be an int of at least 0, got -1"),
+        ({"padding": 1.5}, TypeError, "padding must be an int of at least 0, got 1.5"),
+        (
+            {"padding": True},
+            TypeError,
+            "padding must be an int of at least 0, got True",
+        ),
+        ({"cutout": -1}, ValueError, "cutout must be an int of at least 0, got -1"),
+        ({"cutout": 8.0}, TypeError, "cutout must be an int of at least 0, got 8.0"),
         (
             {"fill": (0, 256)},
             ValueError,
-            "fill: expected a byte per channel, 0 to 255, got (0, 256)",
+            "fill must be a byte per channel, 0 to 255, got (0, 256)",
         ),
     ],
 )
@@ -261,7 +265,7 @@ def test_normalize_keeps_float32_with_float64_statistics():
             (1.0, 1.0),
             np.float16,
             TypeError,
-            "dtype: expected float32 or float64, got float16",
+            "dtype must be float32 or float64, got float16",
         ),
     ],
 )

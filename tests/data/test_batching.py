@@ -167,11 +167,19 @@ def test_changing_a_batch_leaves_the_data_set_alone():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "batch_size: expected 1 or more, got 0"),
-        ({"batch_size": 2.0}, TypeError, "batch_size: expected an integer, got 2.0"),
-        ({"seed": -1}, ValueError, "seed: expected 0 or more, got -1"),
-        ({"start": -1}, ValueError, "start: expected 0 or more, got -1"),
-        ({"epoch": -1}, ValueError, "epoch: expected 0 or more, got -1"),
+        (
+            {"batch_size": 0},
+            ValueError,
+            "batch_size must be an int of at least 1, got 0",
+        ),
+        (
+            {"batch_size": 2.0},
+            TypeError,
+            "batch_size must be an int of at least 1, got 2.0",
+        ),
+        ({"seed": -1}, ValueError, "seed must be an int of at least 0, got -1"),
+        ({"start": -1}, ValueError, "start must be an int of at least 0, got -1"),
+        ({"epoch": -1}, ValueError, "epoch must be an int of at least 0, got -1"),
         ({"seed": None}, ValueError, "seed: shuffle needs it, got None"),
         (
             {"shuffle": False, "augment": RandomCropFlip(), "epoch": None},
@@ -188,7 +196,7 @@ def test_changing_a_batch_leaves_the_data_set_alone():
         (
             {"dtype": np.int64},
             TypeError,
-            "dtype: expected float32 or float64, got int64",
+            "dtype must be float32 or float64, got int64",
         ),
     ],
 )
@@ -241,10 +249,10 @@ def test_split_keeps_the_order_and_depends_on_the_seed_only():
 @pytest.mark.parametrize(
     ("count", "seed", "error", "message"),
     [
-        (0, 0, ValueError, "count: expected 1 or more, got 0"),
+        (0, 0, ValueError, "count must be an int of at least 1, got 0"),
         (23, 0, ValueError, "count: expected fewer than the 23 images, got 23"),
-        (0.1, 0, TypeError, "count: expected an integer, got 0.1"),
-        (5, -1, ValueError, "seed: expected 0 or more, got -1"),
+        (0.1, 0, TypeError, "count must be an int of at least 1, got 0.1"),
+        (5, -1, ValueError, "seed must be an int of at least 0, got -1"),
     ],
 )
 def test_split_says_what_does_not_fit(count, seed, error, message):

@@ -27,8 +27,7 @@ MESSAGES = [
     ),
     (
         lambda: f.conv2d_forward(IMAGES, np.ones((4, 2, 3, 3))),
-        "weight must have shape (4, 3, KH, KW) for an x of 3 channels in 1 group(s), "
-        "got (4, 2, 3, 3)",
+        "x must have 2 channels for a weight of shape (4, 2, 3, 3) and groups=1, got 3",
     ),
     (
         lambda: f.conv2d_forward(IMAGES, KERNELS, ROWS),
@@ -50,7 +49,7 @@ MESSAGES = [
     (lambda: f.linear_forward(ROWS, C), "weight must have shape (O, I), got (3,)"),
     (
         lambda: f.linear_forward(ROWS, np.ones((4, 3))),
-        "weight must have shape (4, 5) for an x of 5 features, got (4, 3)",
+        "x must have 3 features for a weight of shape (4, 3), got 5",
     ),
     (
         lambda: f.linear_forward(ROWS, ROWS, ROWS),
@@ -65,6 +64,24 @@ MESSAGES = [
     (
         lambda: batch_norm(weight=np.ones(4)),
         "weight must have shape (3,) (one per channel of x), got (4,)",
+    ),
+    (
+        lambda: batch_norm(np.ones((2, 5, 6, 7))),
+        "x must have 3 channels for a weight and a bias and a running_mean and a "
+        "running_var of shape (3,), got 5",
+    ),
+    (
+        lambda: f.conv2d_forward(IMAGES, KERNELS.astype(np.float32)),
+        "x and weight must share a dtype, got float64 and float32: nothing is "
+        "converted silently",
+    ),
+    (
+        lambda: f.conv2d_forward(IMAGES, np.ones((4, 1, 3, 3)), groups=4),
+        "x must have 4 channels for a weight of shape (4, 1, 3, 3) and groups=4, got 3",
+    ),
+    (
+        lambda: f.conv2d_forward(IMAGES, KERNELS, groups=2),
+        "x must have 6 channels for a weight of shape (4, 3, 3, 3) and groups=2, got 3",
     ),
     (
         lambda: batch_norm(np.ones((1, 3, 1, 1)), training=True),
@@ -125,7 +142,45 @@ MESSAGES = [
     ),
     (
         lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), label_smoothing=1.5),
-        "label_smoothing must be in [0, 1], got 1.5",
+        "label_smoothing must be a number in [0, 1], got 1.5",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), C),
+        "weight must have shape (5,) (one per class), got (3,)",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), np.ones(5, np.float32)),
+        "logits and weight must share a dtype, got float64 and float32: nothing is "
+        "converted silently",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), [1.0] * 5),
+        "weight must be a NumPy array, got list",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), -np.ones(5)),
+        "weight must be finite numbers of at least 0, got "
+        "[-1.0, -1.0, -1.0, -1.0, -1.0]",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), reduction="max"),
+        "reduction must be 'mean', 'sum' or 'none', got 'max'",
+    ),
+    (
+        lambda: f.cross_entropy_forward(ROWS, np.array([0, 1]), ignore_index=None),
+        "ignore_index must be an int, got None",
+    ),
+    (
+        lambda: f.cross_entropy_backward(
+            C, f.cross_entropy_forward(ROWS, np.array([0, 1]))[1]
+        ),
+        "grad_output must be a number, as the loss is, got shape (3,)",
+    ),
+    (
+        lambda: f.cross_entropy_backward(
+            1.0, f.cross_entropy_forward(ROWS, np.array([0, 1]), reduction="none")[1]
+        ),
+        "grad_output must be a NumPy array, got float",
     ),
     (
         lambda: f.relu_backward(C, f.relu_forward(ROWS)[1]),

@@ -20,23 +20,54 @@ from tests.oracle.compare import (
 
 
 def parity(
-    torch, N, classes, smoothing, dtype, rng, *, draw=normal, layout=CONTIGUOUS, scale=1
+    torch,
+    N,
+    classes,
+    smoothing,
+    dtype,
+    rng,
+    *,
+    draw=normal,
+    layout=CONTIGUOUS,
+    scale=1,
+    weighted=False,
+    ignored=0.0,
+    ignore_index=-100,
+    reduction="mean",
 ):
     labels = rng.integers(0, classes, N)
+    labels[rng.random(N) < ignored] = ignore_index
+    if (labels == ignore_index).all():  # a mean of nothing has a test of its own
+        labels[0] = (ignore_index + 1) % classes
+    weight = np.abs(normal(rng, classes)) + 0.125 if weighted else None
+    options = {
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": smoothing,
+    }
 
     def ours(inputs, grad_output):
         loss, cache = functional.cross_entropy_forward(
-            inputs["logits"], labels, label_smoothing=smoothing
+            inputs["logits"],
+            labels,
+            None if weight is None else layout.arrange(weight.astype(dtype)),
+            **options,
         )
-        grad = functional.cross_entropy_backward(float(grad_output), cache)
+        if reduction != "none":
+            grad_output = float(grad_output)
+        grad = functional.cross_entropy_backward(grad_output, cache)
         return {"out": np.asarray(loss), "grad_logits": grad}
 
     def theirs(logits):
+        given = None if weight is None else torch.tensor(weight, dtype=logits.dtype)
         return torch.nn.functional.cross_entropy(
-            logits, torch.tensor(labels), label_smoothing=smoothing
+            logits, torch.tensor(labels), given, **options
         )
 
     logits = scale * draw(rng, N, classes)
+    counts = labels != ignore_index
+    one = np.ones(classes) if weight is None else weight
+    share = 1 / one[labels[counts]].sum() if reduction == "mean" else 1.0
     check_parity(
         torch,
         ours,
@@ -44,9 +75,14 @@ def parity(
         {"logits": logits},
         dtype,
         rng,
-        grad_output=np.array(0.75),
+        grad_output=normal(rng, N) if reduction == "none" else np.array(0.75),
         # One class: a loss of exactly 0, computed from terms of this size.
-        sizes={"out": 1.0 + np.abs(logits).max(), "grad_logits": 1 / N},
+        sizes={
+            "out": (1.0 + np.abs(logits).max())
+            * one.max()
+            * (counts.sum() if reduction == "sum" else 1),
+            "grad_logits": one.max() * share,
+        },
         layout=layout,
     )
 
@@ -72,6 +108,104 @@ def test_cross_entropy_matches_torch_over_random_shapes(
     parity(
         torch, N, classes, smoothing, dtype, rng, draw=draw, layout=layout, scale=scale
     )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("ignore_index", [-100, 3])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_weights_ignored_labels_and_reductions_are_torchs(
+    torch, weighted, ignore_index, smoothing, reduction, backend, dtype, rng
+):
+    parity(
+        torch,
+        17,
+        7,
+        smoothing,
+        dtype,
+        rng,
+        weighted=weighted,
+        ignored=0.3,
+        ignore_index=ignore_index,
+        reduction=reduction,
+    )
+
+
+@given(
+    N=st.integers(1, 9),
+    classes=st.integers(1, 20),
+    smoothing=st.floats(0, 1, exclude_max=True),
+    weighted=st.booleans(),
+    ignore_index=st.integers(-3, 25),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    scale=st.sampled_from([1.0, 16.0]),
+    layout=st.sampled_from(LAYOUTS),
+)
+def test_all_options_together_are_torchs(
+    torch,
+    dtype,
+    N,
+    classes,
+    smoothing,
+    weighted,
+    ignore_index,
+    reduction,
+    scale,
+    layout,
+):
+    rng = np.random.default_rng(0)
+    if ignore_index == 0 and classes == 1:
+        ignore_index = -1  # or nothing would be left
+    parity(
+        torch,
+        N,
+        classes,
+        smoothing,
+        dtype,
+        rng,
+        weighted=weighted,
+        ignored=0.4,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        scale=scale,
+        layout=layout,
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize(
+    ("labels", "weight"),
+    [
+        ([-100, -100, -100], None),
+        ([-100, -100, -100], [1.0, 0.0, 2.0, 3.0]),
+        ([1, 1, 1], [1.0, 0.0, 2.0, 3.0]),
+        ([1, -100, 1], [1.0, 0.0, 2.0, 3.0]),
+        ([1, -100, 2], [0.0, 0.0, 0.0, 0.0]),
+    ],
+    ids=["ignored", "ignored, weighted", "weight 0", "both", "no weights"],
+)
+def test_a_mean_of_nothing_is_nan_as_in_torch(
+    torch, labels, weight, reduction, smoothing, dtype, rng
+):
+    logits, labels = normal(rng, 3, 4).astype(dtype), np.array(labels)
+    weight = None if weight is None else np.array(weight, dtype)
+    options = {"reduction": reduction, "label_smoothing": smoothing}
+    loss, cache = functional.cross_entropy_forward(logits, labels, weight, **options)
+    grad = np.ones(3, dtype) if reduction == "none" else 1.0
+    theirs = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        theirs,
+        torch.tensor(labels),
+        None if weight is None else torch.tensor(weight),
+        **options,
+    )
+    expected.sum().backward()
+    close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
+    assert np.asarray(loss).dtype == dtype
+    np.testing.assert_allclose(loss, expected.detach().numpy(), **close)
+    ours = functional.cross_entropy_backward(grad, cache)
+    np.testing.assert_allclose(ours, theirs.grad.numpy(), **close)
 
 
 @given(

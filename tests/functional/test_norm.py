@@ -135,6 +135,60 @@ def test_batch_norm_matches_torch(torch, shape, training, backend, dtype, rng):
 
 
 @given(
+    shape=st.tuples(*[st.integers(1, 4)] * 2, *[st.integers(2, 6)] * 2),
+    training=st.booleans(),
+    has_weight=st.booleans(),
+    has_bias=st.booleans(),
+    tracked=st.booleans(),
+    layout=st.sampled_from(LAYOUTS),
+)
+def test_batch_norm_matches_torch_without_some_of_its_vectors(
+    torch, backend, dtype, shape, training, has_weight, has_bias, tracked, layout
+):
+    rng = np.random.default_rng(0)
+    tracked = tracked or not training
+    drawn, running = draw_inputs(rng, shape), draw_running(rng, shape[1])
+    there = {"x": True, "weight": has_weight, "bias": has_bias}
+    inputs = {name: drawn[name] for name in there if there[name]}
+    grad_output = normal(rng, *shape)
+
+    def ours(inputs, grad_output):
+        given = [array.astype(dtype) if tracked else None for array in running]
+        arrays = dict.fromkeys(there) | inputs
+        out, cache, *updated = functional.batch_norm_forward(
+            **arrays, running_mean=given[0], running_var=given[1], training=training
+        )
+        assert all((array is None) == (not tracked) for array in updated)
+        gradients = functional.batch_norm_backward(grad_output, cache)
+        found = dict(zip(there, gradients, strict=True))
+        assert {name for name in there if found[name] is not None} == set(inputs)
+        return {"out": out} | {f"grad_{name}": found[name] for name in inputs}
+
+    def theirs(x, weight=None, bias=None):
+        given = [torch.tensor(a).to(x.dtype) if tracked else None for a in running]
+        return torch.batch_norm(x, weight, bias, *given, training, 0.1, 1e-5, False)
+
+    bound = sizes(
+        drawn | {"weight": drawn["weight"] if has_weight else np.ones(shape[1])},
+        grad_output,
+        running,
+        training,
+        1e-5,
+    )
+    check_parity(
+        torch,
+        ours,
+        theirs,
+        inputs,
+        dtype,
+        rng,
+        grad_output=grad_output,
+        sizes=bound,
+        layout=layout,
+    )
+
+
+@given(
     shape=st.tuples(*[st.integers(1, 4)] * 2, *[st.integers(1, 9)] * 2),
     training=st.booleans(),
     momentum=st.sampled_from([0.0, 0.1, 0.7, 1.0]),
@@ -323,6 +377,11 @@ def test_one_value_per_channel_cannot_be_trained_on(C, backend, dtype):
         ("running_mean", np.zeros(2), ValueError),
         ("running_var", np.zeros(2), ValueError),
         ("running_var", np.zeros(3, np.float32), TypeError),
+        ("running_var", None, ValueError),
+        ("momentum", 1.5, ValueError),
+        ("momentum", float("nan"), ValueError),
+        ("eps", -1e-5, ValueError),
+        ("eps", float("inf"), ValueError),
     ],
     ids=lambda value: "" if isinstance(value, type | np.ndarray) else value,
 )
@@ -333,6 +392,12 @@ def test_bad_arguments_are_named(name, value, error, backend):
     with pytest.raises(error, match=rf"\b{name}\b") as caught:
         functional.batch_norm_forward(**{**arguments, name: value}, training=True)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_tracked_cannot_be_frozen(backend):
+    x, vector = np.zeros((2, 3, 4, 4)), np.ones(3)
+    with pytest.raises(ValueError, match="running_mean must be given"):
+        functional.batch_norm_forward(x, vector, vector, None, None, training=False)
 
 
 def test_a_gradient_of_the_wrong_shape_is_refused(backend):

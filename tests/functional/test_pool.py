@@ -24,6 +24,7 @@ class Case(NamedTuple):
     stride: int | tuple[int, int] | None = None
     padding: int | tuple[int, int] = 0
     dilation: int | tuple[int, int] = 1
+    ceil_mode: bool = False
 
 
 HARD = {
@@ -45,11 +46,24 @@ HARD = {
     "many small planes": Case((33, 5, 7, 7), 3, 2, 1),
     "37 channels": Case((2, 37, 9, 10), 3, 2, 1),
     "a wide image": Case((1, 2, 4, 131), 3, 2, 1),
+    "rounded up": Case((2, 3, 8, 7), 3, 2, ceil_mode=True),
+    "rounded up, padded": Case((2, 3, 12, 14), 3, 2, 1, ceil_mode=True),
+    "rounded up on one axis": Case((2, 3, 7, 8), 3, (2, 2), (1, 0), ceil_mode=True),
+    # One more window would begin beyond the image: PyTorch leaves it out.
+    "rounded up, not into the border": Case((2, 3, 5, 6), 2, 3, 1, ceil_mode=True),
+    "rounded up, gaps": Case((2, 3, 9, 11), 2, 4, ceil_mode=True),
+    "rounded up, window larger than plane": Case(
+        (2, 3, 2, 3), (3, 5), (2, 3), ceil_mode=True
+    ),
+    "rounded up, nothing left over": Case((2, 3, 6, 9), 3, 3, ceil_mode=True),
+    "rounded up, 37 channels": Case((2, 37, 9, 10), 3, 2, ceil_mode=True),
 }
 DILATED = {
     "dilated": Case((2, 3, 9, 8), 3, 1, 0, 2),
     "dilated/2, padded": Case((2, 3, 9, 8), 3, 2, 1, 3),
     "dilated, first taps in the border": Case((2, 3, 7, 8), (4, 2), 1, (2, 1), (2, 3)),
+    "dilated/2, rounded up": Case((2, 3, 10, 9), 3, 2, 1, (2, 3), ceil_mode=True),
+    "dilated/3, rounded up": Case((2, 3, 11, 12), 2, 3, 0, 3, ceil_mode=True),
 }
 
 
@@ -65,7 +79,8 @@ def cases(draw, dilated):
         max(d, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 8))
         for k, p, d in zip(kernel, padding, dilation, strict=True)
     )
-    return Case((draw(small), draw(small), H, W), kernel, stride, padding, dilation)
+    x = (draw(small), draw(small), H, W)
+    return Case(x, kernel, stride, padding, dilation, draw(st.booleans()))
 
 
 # Max pooling.
@@ -79,6 +94,7 @@ def max_parity(torch, case, dtype, rng, *, draw=normal, layout=CONTIGUOUS):
             case.stride,
             case.padding,
             dilation=case.dilation,
+            ceil_mode=case.ceil_mode,
         )
         return {
             "out": out,
@@ -86,9 +102,7 @@ def max_parity(torch, case, dtype, rng, *, draw=normal, layout=CONTIGUOUS):
         }
 
     def theirs(x):
-        return torch.nn.functional.max_pool2d(
-            x, case.kernel_size, case.stride, case.padding, case.dilation
-        )
+        return torch.nn.functional.max_pool2d(x, *case[1:5], ceil_mode=case.ceil_mode)
 
     inputs = {"x": draw(rng, *case.x)}
     check_parity(torch, ours, theirs, inputs, dtype, rng, layout=layout)
@@ -182,19 +196,33 @@ def test_max_pool_refuses_a_window_without_a_pixel(backend, dtype):
     assert np.array_equal(out, np.ones((1, 1, 1, 1), dtype))
 
 
+def test_rounding_up_gives_leftover_pixels_a_window(backend, dtype):
+    x = np.array([1, 2, 5, 3, 4], dtype).reshape(1, 1, 1, 5)
+    out, cache = functional.max_pool2d_forward(x, (1, 2), 2, ceil_mode=True)
+    assert out.ravel().tolist() == [2, 5, 4]
+    grad_output = np.array([1, 10, 100], dtype).reshape(out.shape)
+    grad_x = functional.max_pool2d_backward(grad_output, cache)
+    assert grad_x.ravel().tolist() == [0, 1, 10, 0, 100]
+    # What of the window lies beyond the image and its border is not divided by.
+    out, cache = functional.avg_pool2d_forward(x, (1, 2), 2, ceil_mode=True)
+    assert out.ravel().tolist() == [1.5, 4, 4]
+    grad_x = functional.avg_pool2d_backward(grad_output, cache)
+    assert grad_x.ravel().tolist() == [0.5, 0.5, 5, 5, 100]
+
+
 # Average pooling.
 
 
-def avg_parity(
-    torch, case, dtype, rng, count_include_pad, *, draw=normal, layout=CONTIGUOUS
-):
+def avg_parity(torch, case, dtype, rng, *, draw=normal, layout=CONTIGUOUS, **divisor):
+    divisor["ceil_mode"] = case.ceil_mode
+
     def ours(inputs, grad_output):
         out, cache = functional.avg_pool2d_forward(
             inputs["x"],
             case.kernel_size,
             case.stride,
             case.padding,
-            count_include_pad=count_include_pad,
+            **divisor,
         )
         return {
             "out": out,
@@ -207,7 +235,7 @@ def avg_parity(
             case.kernel_size,
             case.stride,
             case.padding,
-            count_include_pad=count_include_pad,
+            **divisor,
         )
 
     inputs = {"x": draw(rng, *case.x)}
@@ -219,20 +247,35 @@ def avg_parity(
 @pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize("case", HARD.values(), ids=HARD)
 def test_avg_pool_matches_torch(torch, case, count_include_pad, backend, dtype, rng):
-    avg_parity(torch, case, dtype, rng, count_include_pad)
+    avg_parity(torch, case, dtype, rng, count_include_pad=count_include_pad)
+
+
+@pytest.mark.parametrize("name", ["the stem", "rounded up, padded", "1x1/2"])
+def test_avg_pool_divides_by_what_it_is_told_to(torch, name, backend, dtype, rng):
+    for divisor in (1, 7):
+        avg_parity(torch, HARD[name], dtype, rng, divisor_override=divisor)
 
 
 @given(
     case=cases(dilated=False),
     count_include_pad=st.booleans(),
+    divisor_override=st.none() | st.integers(1, 20),
     draw=st.sampled_from([normal, tied]),
     layout=st.sampled_from(LAYOUTS),
 )
 def test_avg_pool_matches_torch_over_random_shapes(
-    torch, backend, dtype, case, count_include_pad, draw, layout
+    torch, backend, dtype, case, count_include_pad, divisor_override, draw, layout
 ):
-    rng = np.random.default_rng(0)
-    avg_parity(torch, case, dtype, rng, count_include_pad, draw=draw, layout=layout)
+    avg_parity(
+        torch,
+        case,
+        dtype,
+        np.random.default_rng(0),
+        draw=draw,
+        layout=layout,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
 
 
 def test_avg_pool_divides_by_the_window_or_by_its_pixels(backend, dtype):
@@ -331,8 +374,18 @@ FORWARDS = [functional.max_pool2d_forward, functional.avg_pool2d_forward]
         ((np.zeros((2, 3, 4, 4)), 2, 2, -1), ValueError, "padding"),
         # More than half a window would leave windows with nothing but border.
         ((np.zeros((2, 3, 4, 4)), 2, 2, 2), ValueError, "padding"),
+        ((np.zeros((2, 3, 4, 4)), np.array([2, 2])), TypeError, "kernel_size"),
     ],
-    ids=["3-d", "integers", "kernel 0", "kernel 5", "stride", "negative", "half"],
+    ids=[
+        "3-d",
+        "integers",
+        "kernel 0",
+        "kernel 5",
+        "stride",
+        "negative",
+        "half",
+        "an array",
+    ],
 )
 def test_bad_arguments_are_named(forward, arguments, error, message, backend):
     with pytest.raises(error, match=rf"\b{message}\b") as caught:

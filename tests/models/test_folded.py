@@ -83,8 +83,45 @@ def test_what_is_no_network_is_refused(model):
 
 
 @pytest.mark.parametrize(
-    "x", [np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 3, 8, 8)), np.zeros((3, 8))]
+    ("x", "error"),
+    [
+        (np.zeros((1, 4, 8, 8), np.float32), ValueError),
+        (np.zeros((1, 3, 8, 8)), TypeError),
+        (np.zeros((3, 8), np.float32), ValueError),
+        (np.zeros((0, 3, 8, 8), np.float32), ValueError),
+        ([[[[1.0]]]], TypeError),
+    ],
+    ids=["4 channels", "float64", "2-d", "empty", "a list"],
 )
-def test_a_wrong_batch_is_refused(x):
-    with pytest.raises(ValueError, match=r"x must have shape \(N, 3, H, W\)"):
+def test_a_wrong_batch_is_refused(x, error):
+    with pytest.raises(error, match=r"^conv1 \(FusedConv2d\): x "):
         nr.inference(nr.models.resnet8())(x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"affine": False},
+        {"track_running_stats": False},
+        {"affine": False, "track_running_stats": False},
+        {"momentum": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["resnet8", "plain8"])
+def test_batch_norm_of_another_kind_gives_the_models_logits(name, options, rng):
+    model = trained(name, np.float64, rng)
+    stages = [stage for stage in (model.layer1, model.layer2, model.layer3)]
+    for owner in [model, *(block for stage in stages for block in stage)]:
+        for attribute in ("bn1", "bn2"):
+            if hasattr(owner, attribute):
+                bn = getattr(owner, attribute)
+                other = nr.nn.BatchNorm2d(bn.num_features, **options, dtype=np.float64)
+                other.load_state_dict(bn.state_dict(), strict=False)
+                setattr(owner, attribute, other)
+    x = rng.standard_normal((3, 3, 12, 11))
+    expected = model.eval()(x)
+    twin = nr.inference(model)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(twin(x), expected, rtol=0, atol=1e-10 * size)
+    assert not any(module.caches for module in twin.modules())

@@ -125,3 +125,23 @@ def test_activations_between_the_layers_are_not_kept(rng):
 def test_backward_before_forward_says_so():
     with pytest.raises(RuntimeError, match="needs a forward pass"):
         nr.models.BasicBlock(4, 4).backward(np.ones((1, 4, 5, 5), np.float32))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [{"affine": False}, {"track_running_stats": False}, {"momentum": None}],
+    ids=str,
+)
+def test_batch_norm_of_another_kind_leaves_the_same_bits(options, training, rng):
+    block = nr.models.BasicBlock(4, 4, dtype=np.float64, rng=0)
+    for name in ("bn1", "bn2"):
+        setattr(block, name, nr.nn.BatchNorm2d(4, **options, dtype=np.float64))
+    block.train(training)
+    x, grad = normal(rng, 3, 4, 7, 6), normal(rng, 3, 4, 7, 6)
+    one, other = (
+        everything(block, x, grad, layered=way, back_layered=way)
+        for way in (True, False)
+    )
+    for layered, together in zip(one, other, strict=True):
+        np.testing.assert_array_equal(layered, together)

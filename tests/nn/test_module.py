@@ -1,5 +1,6 @@
 """What a module keeps, forgets and adds up."""
 
+import pickle
 import threading
 
 import numpy as np
@@ -249,6 +250,62 @@ def test_a_forward_that_fails_leaves_a_module_usable(rng):
     net(x)
     assert net.backward(grad_output).shape == x.shape
     assert kept(net) == 0
+
+
+def test_an_error_says_in_which_layer_it_arose(rng):
+    net = nr.models.resnet8(dtype=np.float64)
+    x = normal(rng, 2, 3, 8, 8)
+    inner = net.layer2[0].conv2
+    inner.weight.data = normal(rng, 32, 31, 3, 3)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="channels") as caught:
+            net(x)
+        assert str(caught.value) == (
+            "layer2.0.conv2 (Conv2d): x must have 31 channels for a weight of shape "
+            "(32, 31, 3, 3) and groups=1, got 32"
+        )
+    with nn.layer_by_layer(), pytest.raises(ValueError, match=r"^layer2\.0\.conv2 "):
+        net(x)
+    with pytest.raises(ValueError, match=r"^0.conv2 \(Conv2d\): x must"):
+        net.layer2(normal(rng, 2, 16, 8, 8))
+    # A layer alone needs no name, and batch norm and ReLU are the block's where they
+    # are computed in one go.
+    with pytest.raises(ValueError, match=r"^x must have 31 channels"):
+        inner(normal(rng, 2, 32, 8, 8))
+    net.layer1[0].bn1.eps = -1.0
+    with pytest.raises(ValueError, match=r"^layer1.0 \(BasicBlock\): eps must be"):
+        net(x)
+
+
+def test_an_error_that_names_its_layer_is_otherwise_what_it_was(rng):
+    class Odd(nn.Module):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def forward(self, x):
+            raise self.error
+
+    class OfOurs(ValueError):
+        pass
+
+    for error, message in [
+        (OfOurs("no"), "1.0 (Odd): no"),
+        (TypeError("no"), "1.0 (Odd): no"),
+        (ValueError("a", "b"), "('a', 'b')"),
+        (ValueError(), ""),
+        (RuntimeError("no"), "no"),
+        (KeyError("no"), "'no'"),
+    ]:
+        net = nn.Sequential(nn.ReLU(), nn.Sequential(Odd(error)))
+        with pytest.raises(type(error)) as caught:
+            net(normal(rng, 2, 2))
+        assert caught.value is error
+        assert str(error) == message
+        again = (
+            pickle.loads(pickle.dumps(error)) if type(error) is not OfOurs else error
+        )
+        assert str(again) == message
 
 
 def test_replaying_leaves_caches_and_gradients_as_they_are(rng):

@@ -63,7 +63,12 @@ def test_step_decay_equals_torch_multi_step():
 @pytest.mark.torch
 @pytest.mark.parametrize(
     "schedule",
-    [Constant(0.1), StepDecay(0.1, (2, 4)), Cosine(0.1, 9, 3), OneCycle(0.1, 9)],
+    [
+        Constant(0.1),
+        StepDecay(0.1, (2, 4)),
+        Cosine(0.1, 9, warmup_steps=3),
+        OneCycle(0.1, 9),
+    ],
     ids=lambda s: type(s).__name__,
 )
 def test_schedules_drive_torch_lambda_lr_to_the_same_rates(schedule):
@@ -94,7 +99,7 @@ def test_one_cycle_of_few_steps_stays_between_its_bounds(total_steps):
     [
         (lambda: StepDecay(0.1, (5, 3)), "milestones"),
         (lambda: Cosine(0.1, 5, warmup_steps=5), "warmup_steps"),
-        (lambda: Cosine(0.1, 0), "warmup_steps"),
+        (lambda: Cosine(0.1, 0), "total_steps"),
         (lambda: OneCycle(0.1, 1), "total_steps"),
         (lambda: OneCycle(0.1, 10, peak_at=1.0), "peak_at"),
     ],

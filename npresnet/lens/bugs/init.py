@@ -25,12 +25,13 @@ Mode = Literal["fan_in", "fan_out"]
 )
 def fan_in_for_fan_out(
     shape: tuple[int, ...],
+    *,
     rng: np.random.Generator,
     dtype: DTypeLike,
     mode: Mode = "fan_in",
 ) -> Array:
     """Divide by what flows in although what flows out was asked for."""
-    return right_kaiming_normal(shape, rng, dtype, mode="fan_in")
+    return right_kaiming_normal(shape, rng=rng, dtype=dtype, mode="fan_in")
 
 
 @bug(
@@ -41,14 +42,14 @@ def fan_in_for_fan_out(
 )
 def init_without_the_two(
     shape: tuple[int, ...],
+    *,
     rng: np.random.Generator,
     dtype: DTypeLike,
     mode: Mode = "fan_in",
 ) -> Array:
     """Draw with deviation sqrt(1/fan), forgetting what the ReLU takes away."""
-    return (right_kaiming_normal(shape, rng, np.float64, mode) / math.sqrt(2)).astype(
-        dtype
-    )
+    drawn = right_kaiming_normal(shape, rng=rng, dtype=np.float64, mode=mode)
+    return (drawn / math.sqrt(2)).astype(dtype)
 
 
 @bug(
@@ -59,12 +60,13 @@ def init_without_the_two(
 )
 def init_in_float64(
     shape: tuple[int, ...],
+    *,
     rng: np.random.Generator,
     dtype: DTypeLike,
     mode: Mode = "fan_in",
 ) -> Array:
     """Leave the weights in the dtype in which they were drawn."""
-    return right_kaiming_normal(shape, rng, np.float64, mode)
+    return right_kaiming_normal(shape, rng=rng, dtype=np.float64, mode=mode)
 
 
 @bug(
@@ -73,6 +75,6 @@ def init_in_float64(
     symptom="layers of one shape start with the same weights; hard to see, for the "
     "network still learns",
 )
-def every_layer_draws_the_same(rng: init.Rng) -> np.random.Generator:
+def every_layer_draws_the_same(rng: init.Rng, name: str = "rng") -> np.random.Generator:
     """Start a new generator with the same seed for everyone who asks."""
     return np.random.default_rng(0)

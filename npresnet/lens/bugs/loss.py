@@ -12,21 +12,21 @@ from npresnet.functional import cross_entropy_forward as right_forward
 from npresnet.functional import softmax
 from npresnet.functional.linear import LinearCache
 from npresnet.functional.linear import linear_backward as right_linear_backward
-from npresnet.functional.loss import CrossEntropyCache
+from npresnet.functional.loss import CrossEntropyCache, Loss, reduced
 from npresnet.lens.bugs.registry import bug
 
 Array = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
-Forward = tuple[np.floating[Any], CrossEntropyCache]
+Forward = tuple[Loss, CrossEntropyCache]
 
 _FORWARD = "npresnet.functional.loss:cross_entropy_forward"
 _BACKWARD = "npresnet.functional.loss:cross_entropy_backward"
 
 
-def _loss(target: Array, probabilities: Array) -> np.floating[Any]:
-    surprise: Array = -(target * np.log(probabilities)).sum(axis=1)
-    loss: np.floating[Any] = surprise.mean()
-    return loss
+def _with_loss(cache: CrossEntropyCache) -> Forward:
+    """Add the loss up that belongs to a cache."""
+    surprise: Array = -(cache.target * np.log(cache.probabilities)).sum(axis=1)
+    return reduced(surprise, cache), cache
 
 
 @bug(
@@ -36,14 +36,13 @@ def _loss(target: Array, probabilities: Array) -> np.floating[Any]:
     "epoch at a high learning rate",
 )
 def softmax_without_max_shift(
-    logits: Array, labels: Labels, *, label_smoothing: float = 0.0
+    logits: Array, labels: Labels, weight: Array | None = None, **options: Any
 ) -> Forward:
     """Take exp of the logits without subtracting each row's maximum."""
-    _, cache = right_forward(logits, labels, label_smoothing=label_smoothing)
+    _, cache = right_forward(logits, labels, weight, **options)
     powers = np.exp(logits)
     probabilities = powers / powers.sum(axis=1, keepdims=True)
-    loss = _loss(cache.target, probabilities)
-    return loss, cache._replace(probabilities=probabilities)
+    return _with_loss(cache._replace(probabilities=probabilities))
 
 
 @bug(
@@ -53,10 +52,10 @@ def softmax_without_max_shift(
     "stops early",
 )
 def softmax_applied_twice(
-    logits: Array, labels: Labels, *, label_smoothing: float = 0.0
+    logits: Array, labels: Labels, weight: Array | None = None, **options: Any
 ) -> Forward:
     """Feed probabilities to a loss that expects logits."""
-    return right_forward(softmax(logits), labels, label_smoothing=label_smoothing)
+    return right_forward(softmax(logits), labels, weight, **options)
 
 
 @bug(
@@ -65,14 +64,17 @@ def softmax_applied_twice(
     symptom="a slightly larger loss than PyTorch's, by the same factor for all",
 )
 def label_smoothing_spares_the_right_class(
-    logits: Array, labels: Labels, *, label_smoothing: float = 0.0
+    logits: Array, labels: Labels, weight: Array | None = None, **options: Any
 ) -> Forward:
     """Spread the smoothing over the wrong classes only."""
-    _, cache = right_forward(logits, labels, label_smoothing=label_smoothing)
-    N, classes = logits.shape
-    target = np.full_like(logits, label_smoothing / max(classes - 1, 1))
-    target[np.arange(N), labels] = 1 - label_smoothing
-    return _loss(target, cache.probabilities), cache._replace(target=target)
+    _, cache = right_forward(logits, labels, weight, **options)
+    smoothing = options.get("label_smoothing", 0.0)
+    spread = smoothing / max(logits.shape[1] - 1, 1)
+    is_label = labels[:, None] == np.arange(logits.shape[1])
+    wrong = np.where(is_label, 1 - smoothing, spread).astype(logits.dtype)
+    if weight is not None:
+        wrong *= weight
+    return _with_loss(cache._replace(target=wrong * cache.kept))
 
 
 @bug(
@@ -80,9 +82,11 @@ def label_smoothing_spares_the_right_class(
     seen_in="common: the mean is written into the loss but not into its gradient",
     symptom="gradients grow with the batch size; a learning rate from a paper explodes",
 )
-def loss_gradient_not_divided(grad_output: float, cache: CrossEntropyCache) -> Array:
+def loss_gradient_not_divided(
+    grad_output: float | Array, cache: CrossEntropyCache
+) -> Array:
     """Forget the 1/N of the mean: the gradient is that of the sum."""
-    return right_backward(grad_output, cache) * len(cache.target)
+    return right_backward(grad_output, cache) * cache.divisor
 
 
 @bug(
@@ -90,9 +94,11 @@ def loss_gradient_not_divided(grad_output: float, cache: CrossEntropyCache) -> A
     seen_in="common: once in the loss, and once more in every layer",
     symptom="training is slow, and slower with larger batches",
 )
-def loss_divided_by_n_twice(grad_output: float, cache: CrossEntropyCache) -> Array:
+def loss_divided_by_n_twice(
+    grad_output: float | Array, cache: CrossEntropyCache
+) -> Array:
     """Divide by N, and then by N."""
-    return right_backward(grad_output, cache) / len(cache.target)
+    return right_backward(grad_output, cache) / (cache.divisor or 1.0)
 
 
 @bug(

@@ -8,18 +8,24 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet.functional import batch_norm_forward as right_forward
-from npresnet.functional.norm import BatchNormCache
+from npresnet.functional.norm import BatchNormCache, Statistics
 from npresnet.lens.bugs.norm_backward import normalised, planes
 from npresnet.lens.bugs.registry import bug
 from npresnet.nn import BatchNorm2d
 
 Array = NDArray[np.floating[Any]]
-Forward = tuple[Array, BatchNormCache, Array, Array]
+Forward = tuple[Array, BatchNormCache, Statistics, Statistics]
 
 _FORWARD = "npresnet.functional.norm:batch_norm_forward"
 _AXES = (0, 2, 3)  # N, H, W
 
 right_init = BatchNorm2d.__init__
+
+
+def _scaled(x_hat: Array, cache: BatchNormCache, bias: Array | None) -> Array:
+    """Do what comes after normalising."""
+    out: Array = x_hat * planes(cache.weight)
+    return out if bias is None else out + planes(bias)
 
 
 @bug(
@@ -30,10 +36,10 @@ right_init = BatchNorm2d.__init__
 )
 def batch_norm_statistics_over_n_only(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -48,7 +54,7 @@ def batch_norm_statistics_over_n_only(
         x_hat = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps)
     else:
         x_hat = normalised(cache)
-    out = x_hat * planes(weight) + planes(bias)
+    out = _scaled(x_hat, cache, bias)
     return out, cache, statistics_after[0], statistics_after[1]
 
 
@@ -61,10 +67,10 @@ def batch_norm_statistics_over_n_only(
 )
 def running_var_biased(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -75,19 +81,19 @@ def running_var_biased(
     out, cache, new_mean, new_var = right_forward(
         x, weight, bias, *statistics, training=training, momentum=momentum, eps=eps
     )
-    if training:
+    if training and running_var is not None:
         biased = x.var(axis=_AXES)
         new_var = (1 - momentum) * running_var + momentum * biased
     return out, cache, new_mean, new_var
 
 
 def _normalised_with(
-    inverse_std: Array, bias: Array, forward: tuple[Any, BatchNormCache, Array, Array]
+    inverse_std: Array, bias: Array | None, forward: Forward
 ) -> Forward:
     """Redo a forward pass's last step with another 1/std."""
     _, cache, new_mean, new_var = forward
     cache = cache._replace(inverse_std=inverse_std)
-    out = normalised(cache) * planes(cache.weight) + planes(bias)
+    out = _scaled(normalised(cache), cache, bias)
     return out, cache, new_mean, new_var
 
 
@@ -98,10 +104,10 @@ def _normalised_with(
 )
 def batch_normalised_with_unbiased_variance(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -126,10 +132,10 @@ def batch_normalised_with_unbiased_variance(
 )
 def eps_outside_sqrt(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -152,10 +158,10 @@ def eps_outside_sqrt(
 )
 def momentum_convention_reversed(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -176,10 +182,10 @@ def momentum_convention_reversed(
 )
 def batch_statistics_in_evaluation(
     x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Statistics,
+    running_var: Statistics,
     *,
     training: bool,
     momentum: float = 0.1,
@@ -216,14 +222,18 @@ def gamma_drawn_at_random(
     self: BatchNorm2d,
     num_features: int,
     eps: float = 1e-5,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
     *,
     dtype: DTypeLike = np.float32,
 ) -> None:
     """Draw gamma evenly from 0 to 1 instead of starting at 1."""
-    right_init(self, num_features, eps, momentum, dtype=dtype)
+    options = affine, track_running_stats
+    right_init(self, num_features, eps, momentum, *options, dtype=dtype)
     rng = np.random.default_rng(num_features)
-    self.weight.data = rng.uniform(0, 1, num_features).astype(dtype)
+    if self.weight is not None:
+        self.weight.data = rng.uniform(0, 1, num_features).astype(dtype)
 
 
 @bug(
@@ -235,9 +245,12 @@ def eps_of_another_framework(
     self: BatchNorm2d,
     num_features: int,
     eps: float = 1e-5,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
+    affine: bool = True,
+    track_running_stats: bool = True,
     *,
     dtype: DTypeLike = np.float32,
 ) -> None:
     """Use 1e-3 for eps where PyTorch's networks were trained with 1e-5."""
-    right_init(self, num_features, 1e-3, momentum, dtype=dtype)
+    options = affine, track_running_stats
+    right_init(self, num_features, 1e-3, momentum, *options, dtype=dtype)

@@ -12,7 +12,7 @@ from npresnet.functional.norm import BatchNormCache
 from npresnet.lens.bugs.registry import bug
 
 Array = NDArray[np.floating[Any]]
-Backward = tuple[Array, Array, Array]
+Backward = tuple[Array, Array | None, Array | None]
 
 _BACKWARD = "npresnet.functional.norm:batch_norm_backward"
 _AXES = (0, 2, 3)  # N, H, W
@@ -113,5 +113,7 @@ def gamma_gradient_without_upstream(
     grad_output: Array, cache: BatchNormCache
 ) -> Backward:
     """Sum x_hat instead of grad_output * x_hat for gamma's gradient."""
-    grad_x, _, grad_bias = right_backward(grad_output, cache)
-    return grad_x, normalised(cache).sum(axis=_AXES), grad_bias
+    grad_x, grad_weight, grad_bias = right_backward(grad_output, cache)
+    if grad_weight is not None:
+        grad_weight = normalised(cache).sum(axis=_AXES)
+    return grad_x, grad_weight, grad_bias

@@ -25,7 +25,7 @@ right_window_areas = _window_areas
 def _taps(x: Array, geometry: Geometry, border: float) -> Array:
     """Stack what each place of the window sees: (KH*KW, N, C, OH, OW)."""
     KH, KW = geometry.kernel_size
-    padded = reference.pad(x, geometry.padding, value=border)
+    padded = reference.pad(x, geometry.padding, border, geometry.overhang)
     return np.stack(
         [reference.window(padded, i, j, geometry) for i in range(KH) for j in range(KW)]
     )
@@ -124,7 +124,7 @@ def _gradient_to_every_maximum(grad_output: Array, cache: _MaskCache) -> Array:
     right_backward(grad_output, right)  # only for its complaints
     geometry = right.geometry
     KH, KW = geometry.kernel_size
-    padded = reference.pad(x, geometry.padding, value=-np.inf)
+    padded = reference.pad(x, geometry.padding, -np.inf, geometry.overhang)
     grad = np.zeros_like(padded)
     for i in range(KH):
         for j in range(KW):
@@ -147,9 +147,12 @@ def max_pool_ties_all_win(
     padding: int | Pair = 0,
     *,
     dilation: int | Pair = 1,
+    ceil_mode: bool = False,
 ) -> tuple[Array, _MaskCache]:
     """Give the whole gradient to every pixel that equals the maximum."""
-    out, cache = right_forward(x, kernel_size, stride, padding, dilation=dilation)
+    out, cache = right_forward(
+        x, kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode
+    )
     return out, _MaskCache(x, out, cache)
 
 
