@@ -66,7 +66,7 @@ def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
 
 
 def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
-    """Insist on arrays (length,) of the dtype of x.
+    """Insist on arrays (length,) of the dtype of x; what is None is not there.
 
     Raises
     ------
@@ -80,14 +80,14 @@ def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
             type(value) is np.ndarray
             and value.shape == expected
             and value.dtype is like.dtype
-        ):
+        ) or value is None:
             continue
         array(name, value, "C", like=like)
-        if len(named) > 1 and {np.shape(one) for one in named.values()} == {
-            value.shape
-        } != {expected}:
+        given = [name for name, one in named.items() if one is not None]
+        shapes = {np.shape(named[name]) for name in given}
+        if len(given) > 1 and shapes == {value.shape} != {expected}:
             raise ValueError(
-                f"x must have {len(value)} channels for a {' and a '.join(named)} of "
+                f"x must have {len(value)} channels for a {' and a '.join(given)} of "
                 f"shape {value.shape}, got {length}"
             )
         shape(name, value, expected, why)

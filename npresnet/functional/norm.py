@@ -115,17 +115,14 @@ def moments(
     """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
     _check.array("x", x, "N C H W")
     C = x.shape[1]
-    vectors = {
-        "weight": weight,
-        "bias": bias,
-        "running_mean": running_mean,
-        "running_var": running_var,
-    }
     _check.vectors(
         C,
         "(one per channel of x)",
         like=x,
-        **{name: value for name, value in vectors.items() if value is not None},
+        weight=weight,
+        bias=bias,
+        running_mean=running_mean,
+        running_var=running_var,
     )
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must be given both, or neither")

@@ -83,8 +83,7 @@ def test_batch_norm_without_its_variance_term_is_refused():
         return batch_norm_forward(x, weight, bias, *running, training=True)
 
     def backward(grad_output, cache):
-        _, _, inverse_std, weight, _ = cache
-        scale = (weight * inverse_std)[:, None, None]
+        scale = (cache.weight * cache.inverse_std)[:, None, None]
         grad_x = scale * (grad_output - grad_output.mean((0, 2, 3), keepdims=True))
         return grad_x, *batch_norm_backward(grad_output, cache)[1:]
 
