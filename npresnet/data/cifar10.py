@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.data import _archive, _official, _pickle
+from npresnet.data import _archive, _official
 from npresnet.data.dataset import Dataset
+from npresnet.untrusted.files import download_gone_wrong, read_bytes
+from npresnet.untrusted.pickles import read_pickle
+from npresnet.untrusted.text import RefusedFile, shown
 
 CLASSES = (
     "airplane",
@@ -142,7 +145,7 @@ def _find(where: Path) -> tuple[_Layout, Path, _Read] | None:
     for layout, folder in folders:
         missing = [n for n in layout.batches if not (folder / n).is_file()]
         if not missing:
-            return layout, folder, _folder_reader(folder)
+            return layout, folder, _folder_reader(layout, folder)
         named = folder != where and folder.is_dir()
         if not incomplete and (named or len(missing) < len(layout.batches)):
             incomplete = f"{folder}: missing {', '.join(missing)}"
@@ -154,10 +157,11 @@ def _find(where: Path) -> tuple[_Layout, Path, _Read] | None:
     return None
 
 
-def _folder_reader(folder: Path) -> _Read:
+def _folder_reader(layout: _Layout, folder: Path) -> _Read:
     def read(name: str) -> bytes | None:
         path = folder / name
-        return path.read_bytes() if path.is_file() else None
+        limit = _META_LIMIT if name == layout.meta else layout.limit
+        return read_bytes(path, limit) if path.is_file() else None
 
     return read
 
@@ -203,7 +207,7 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
         labels = np.empty(len(names) * _RECORDS, np.int64)
         for i, name in enumerate(names):
             part = slice(i * _RECORDS, (i + 1) * _RECORDS)
-            content = _content(layout, where / name, read)
+            content = _content(where / name, read)
             official[where / name] = _official.is_official(name, content)
             decode = _decode_binary if layout is _BINARY else _decode_python
             pixels, kinds = decode(content, where / name)
@@ -224,15 +228,12 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
     return sets[0], sets[1]
 
 
-def _content(layout: _Layout, path: Path, read: _Read) -> bytes:
-    """Read one batch, having looked at its size first where it is a file."""
-    if path.is_file() and path.stat().st_size > layout.limit:
-        raise ValueError(
-            f"{path}: {path.stat().st_size:,} bytes, expected no more than "
-            f"{layout.limit:,}"
-        )
+def _content(path: Path, read: _Read) -> bytes:
+    """Read one batch, unless something stands in its place."""
     content = read(path.name)
     assert content is not None  # `_find` has seen it
+    if (instead := download_gone_wrong(content[:512])) is not None:
+        raise ValueError(f"{path}: not a batch of CIFAR-10: it is {instead}")
     return content
 
 
@@ -273,8 +274,8 @@ def _decode_python(
 
 def _unpickled(content: bytes, path: Path) -> dict[Any, Any]:
     try:
-        value = _pickle.loads(content)
-    except ValueError as error:
+        value, _ = read_pickle(content)
+    except RefusedFile as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a dict, got a {type(value).__name__}")
@@ -298,8 +299,6 @@ def _check_labels(labels: NDArray[np.int64], path: Path) -> None:
 def _check_classes(layout: _Layout, where: Path, read: _Read) -> None:
     """Compare the class names with the official ones, where a file has them."""
     path = where / layout.meta
-    if path.is_file() and path.stat().st_size > _META_LIMIT:
-        raise ValueError(f"{path}: larger than {_META_LIMIT:,} bytes")
     content = read(layout.meta)
     if content is None:
         return
@@ -317,5 +316,5 @@ def _check_classes(layout: _Layout, where: Path, read: _Read) -> None:
     for label, (name, official) in enumerate(zip(names, CLASSES, strict=True)):
         if name != official:
             raise ValueError(
-                f"{path}: class {label} is {str(name)[:40]!r}, expected {official!r}"
+                f"{path}: class {label} is '{shown(name, 40)}', expected {official!r}"
             )

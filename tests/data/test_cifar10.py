@@ -212,7 +212,7 @@ def test_a_wrong_label_is_named_with_its_record(layout, small_cifar, tmp_path):
             "airplane automobile bird dog deer cat frog horse ship truck",
             "class 3 is 'dog', expected 'cat'",
         ),
-        ("x" * 70_000, "larger than 65,536 bytes"),
+        ("x" * 70_000, "70,000 bytes, expected no more than 65,536"),
     ],
 )
 def test_other_class_names_are_refused(text, message, small_cifar, tmp_path):
@@ -291,7 +291,7 @@ def test_a_pickle_that_would_run_something_is_refused_by_name(small_cifar, tmp_p
     witness = tmp_path / "witness"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(witness).encode() + b"'\ntR.")
     text = message_of(ValueError, cifar10, tmp_path)
-    assert text == f"{path}: refused: it names os.system"
+    assert text.startswith(f"{path}: refused: the file asks for 'os.system', as")
     assert not witness.exists()
 
 
@@ -321,8 +321,8 @@ BATCH = "cifar-10-batches-bin/data_batch_1.bin"
         ("/etc/npresnet", b"some", "member '/etc/npresnet' leads out of the archive"),
         ("../outside", b"some", "member '../outside' leads out of the archive"),
         ("a/../../b", b"some", "member 'a/../../b' leads out of the archive"),
-        ("a\\..\\..\\b", b"some", r"member 'a\\..\\..\\b' leads out of the archive"),
-        ("C:\\b", b"some", r"member 'C:\\b' leads out of the archive"),
+        ("a\\..\\..\\b", b"some", r"member 'a\..\..\b' leads out of the archive"),
+        ("C:\\b", b"some", r"member 'C:\b' leads out of the archive"),
         (BATCH, tarfile.SYMTYPE, f"member '{BATCH}' is a link"),
         (BATCH, tarfile.LNKTYPE, f"member '{BATCH}' is a link"),
         (BATCH, tarfile.CHRTYPE, f"member '{BATCH}' is a device or special file"),
@@ -363,11 +363,7 @@ def test_an_archive_with_too_many_members_is_refused(tmp_path):
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
     module = importlib.import_module("npresnet.data._archive")
     monkeypatch.setattr(module, "_TOTAL_LIMIT", 200_000)
-    # A header that asks for an extension of 10 MB, which tarfile reads by itself.
-    info = tarfile.TarInfo("long")
-    info.type, info.size = tarfile.XHDTYPE, 10_000_000
-    archive = tmp_path / "a.tar.gz"
-    archive.write_bytes(gzip.compress(info.tobuf() + bytes(10_000_000)))
+    archive = archive_of(tmp_path / "a.tar.gz", ("readme.html", bytes(300_000)))
     text = message_of(ValueError, cifar10, archive)
     assert text == f"{archive}: refused: unpacks to more than 200,000 bytes"
 

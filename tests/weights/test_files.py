@@ -250,14 +250,14 @@ def test_a_missing_file_is_named_in_one_line(tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ValueError) as error:
         weights.load(tmp_path)
-    assert str(error.value) == f"{tmp_path}: is not a file"
+    assert str(error.value) == f"{tmp_path}: is a folder, not a file"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
 @pytest.mark.timeout(10)
 def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="is not a file"):
+    with pytest.raises(ValueError, match="is a pipe, not a file"):
         weights.load(tmp_path / "pipe")
 
 
