@@ -77,9 +77,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
         As for `opened`, and if there are more bytes.
     """
     with opened(path) as file:
-        content = file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, limit) + 1)  # it may have grown
         if len(content) > limit:
-            size = max(os.fstat(file.fileno()).st_size, limit + 1)
+            size = max(size, len(content))
             raise RefusedFile(f"{size:,} bytes, expected no more than {limit:,}")
     return content
 
