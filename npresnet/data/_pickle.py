@@ -2,7 +2,7 @@
 
 A pickle is a program for a small stack machine, and `pickle.load` lets that program
 call whatever it names. The machine here has only the instructions that build plain
-values, and knows three names, those with which NumPy pickles an array; everything
+values, and knows four names, those with which NumPy pickles an array; everything
 else is refused before anything happens. It looks up no module and calls nothing.
 """
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 _PUSH_ARGUMENT = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
     "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "BINBYTES SHORT_BINBYTES BINBYTES8".split()
+    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )
 _PUSH_CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NOTHING_TO_DO = frozenset(("PROTO", "FRAME"))
@@ -31,17 +31,21 @@ _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 @dataclass(frozen=True)
 class _Name:
-    """One of the three names; a token, not the function that it stands for."""
+    """One of the four names; a token, not the function that it stands for."""
 
     name: str
 
 
-_NDARRAY, _DTYPE, _RECONSTRUCT = map(_Name, ("ndarray", "dtype", "_reconstruct"))
+_NDARRAY, _DTYPE, _RECONSTRUCT, _FROM_BUFFER = map(
+    _Name, ("ndarray", "dtype", "_reconstruct", "_frombuffer")
+)
 _NAMES = {
     "numpy ndarray": _NDARRAY,
     "numpy dtype": _DTYPE,
     "numpy.core.multiarray _reconstruct": _RECONSTRUCT,
     "numpy._core.multiarray _reconstruct": _RECONSTRUCT,  # NumPy 2
+    "numpy.core.numeric _frombuffer": _FROM_BUFFER,  # protocol 5
+    "numpy._core.numeric _frombuffer": _FROM_BUFFER,
 }
 
 
@@ -153,7 +157,7 @@ class _Machine:
             stack.append(_known(f"{module} {attribute}"))
         elif name == "REDUCE":
             function, arguments = self.pop_many(2)
-            stack.append(_begin(function, arguments))
+            stack.append(self.call(function, arguments))
         elif name == "BUILD":
             target, state = self.pop_many(2)
             stack.append(self.build(target, state))
@@ -196,6 +200,14 @@ class _Machine:
                 raise ValueError(f"refused: a {type(key).__name__} as key of a dict")
             target[key] = _plain(value)
 
+    def call(self, function: Any, arguments: Any) -> Any:
+        """Make an array from its bytes, or start one that `build` gives them."""
+        if function == _FROM_BUFFER:
+            match arguments:
+                case (raw, _DtypeUnderWay() as kind, tuple() as shape, "C" | "F" as to):
+                    return self.array(shape, kind.dtype, to == "F", raw)
+        return _begin(function, arguments)
+
     def build(self, target: Any, state: Any) -> Any:
         """Give a dtype its byte order, or an array its shape, dtype and bytes."""
         if isinstance(target, _DtypeUnderWay):
@@ -219,7 +231,7 @@ class _Machine:
             raise ValueError(f"refused: array of shape {_shown(shape)}")
         if isinstance(raw, str):  # Python 2's str
             raw = raw.encode("latin-1")
-        if not isinstance(raw, bytes):
+        if not isinstance(raw, bytes | bytearray):
             raise ValueError(f"refused: array made from a {type(raw).__name__}")
         if len(shape) > 8 or len(raw) != math.prod(shape) * dtype.itemsize:
             raise ValueError(
