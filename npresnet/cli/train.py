@@ -244,8 +244,6 @@ def _fit(
     data: tuple[Dataset, Dataset],
     where: dict[str, Any],
 ) -> Run:
-    from pathlib import Path
-
     from npresnet.training import fit
     from npresnet.training.progress import make_progress
 
@@ -265,13 +263,20 @@ def _fit(
         ),
         record={
             "model": {"name": plan["model"], "shortcut": plan["shortcut"]},
-            "dataset": {
-                "data_dir": str(Path(data_dir).resolve()) if data_dir else None
-            },
+            "dataset": {"data_dir": _absolute(data_dir) if data_dir else None},
             "environment": {"repeat": _repeat(given, plan, recipe)},
         },
         **where,
     )
+
+
+def _absolute(data_dir: str) -> str:
+    """Write a folder's path so that it means the same wherever a run goes on."""
+    from pathlib import Path
+
+    from npresnet.data._places import expanded
+
+    return str(Path(expanded(data_dir)).resolve())
 
 
 def build_model(

@@ -119,6 +119,11 @@ class DepthRuns:
             return
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
+            # A setting that did not exist yet has its default.
+            words = {"description": "", "source": ""}
+            kept["recipe"] = self._recipe_settings(
+                type(self.recipe).from_dict({**words, **kept["recipe"]})
+            )
             differing = [
                 f"{name} {kept[section].get(name)!r}, not {value!r}"
                 for section, values in settings.items()
@@ -133,12 +138,16 @@ class DepthRuns:
                 "folder"
             )
 
+    @staticmethod
+    def _recipe_settings(recipe: Recipe) -> dict[str, Any]:
+        settings = recipe.to_dict()
+        del settings["description"], settings["source"]  # words, which may change
+        return settings
+
     def _settings(self) -> dict[str, dict[str, Any]]:
         train, test = self.train_set, self.test_set
-        recipe = self.recipe.to_dict()
-        del recipe["description"], recipe["source"]  # words, which may change
         return {
-            "recipe": recipe,
+            "recipe": self._recipe_settings(self.recipe),
             "dataset": {
                 "name": train.name,
                 "train_sha256": train.digest(),

@@ -100,6 +100,17 @@ def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> st
     )
 
 
+def left_over(recipe: Recipe, images: int) -> str | None:
+    """Say what becomes of images that fill no batch, if it is no batch of their own."""
+    batches = f"batches of {recipe.batch_size}"
+    if recipe.joins_last_image(images):
+        return f"{batches}: 1 image left over, which joins an epoch's last batch"
+    rest = images % recipe.batch_size
+    if recipe.last_batch == "drop" and rest:
+        return f"{batches}: {rest:,} image{'s' * (rest > 1)} left out of every epoch"
+    return None
+
+
 def _digest(state_dict: Mapping[str, NDArray[Any]]) -> str:
     checksum = hashlib.sha256()
     for name, array in state_dict.items():

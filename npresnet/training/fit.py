@@ -12,7 +12,7 @@ from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress, make_progress
 from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
-from npresnet.training.sets import prepare
+from npresnet.training.sets import check_settings, prepare
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -128,6 +128,7 @@ def fit(
         chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
         resolved = chosen.changed(**given)
         sets = prepare(resolved, train, test, validation_set)
+        check_settings(resolved, sets.train)
         resolved = resolved.fitted_to(len(sets.train))
         facts = configuration.describe(model, *sets, record)
         config = {**facts, "recipe": resolved.to_dict(), "seed": seed}

@@ -87,7 +87,9 @@ class Session:
         self.step_callbacks, self.sets = step_callbacks, sets
         self.checkpoint_seconds = checkpoint_seconds
         self.identity = configuration.identity(config)
-        self.recipe, self.seed = Recipe.from_dict(config["recipe"]), int(config["seed"])
+        # A run from before there was such a setting goes on as it began.
+        self.recipe = Recipe.from_dict({"last_batch": "keep", **config["recipe"]})
+        self.seed = int(config["seed"])
         self.history: list[Row] = []
         self.part = PartOfEpoch()
         # False within a step: the state is then neither the old one nor the new one.
@@ -130,6 +132,8 @@ class Session:
     def _begin(self, start: Checkpoint | None) -> None:
         headline = configuration.headline(self.config, self.recipe, self.folder)
         self.watch.message(headline)
+        if left_over := configuration.left_over(self.recipe, len(self.sets.train)):
+            self.watch.message(left_over)
         if start is None:
             # The first weights, too: whoever resumes need not have them.
             self._save_checkpoint()
@@ -166,7 +170,7 @@ class Session:
     @property
     def seen(self) -> int:
         """Images that the epoch under way has learnt from."""
-        return min(self.part.steps * self.recipe.batch_size, len(self.sets.train))
+        return self.recipe.images_of(self.part.steps, len(self.sets.train))
 
     def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
         """Train what is left of an epoch and measure it."""
@@ -206,6 +210,8 @@ class Session:
             epoch=epoch,
             augment=self.recipe.make_augmentation(self.sets.train.images.shape[1]),
             dtype=_dtype(self.model),
+            drop_last=self.recipe.last_batch == "drop",
+            join_single=self.recipe.last_batch == "join",
             start=start,
         )
 

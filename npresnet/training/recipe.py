@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from npresnet.nn import Module
 
 SCHEDULES = ("constant", "steps", "cosine", "one-cycle")
+LAST_BATCHES = ("join", "drop", "keep")
 
 # Settings that one schedule alone reads.
 _OF_SCHEDULE = {
@@ -70,6 +71,10 @@ class Recipe:
     weight_decay: float = 5e-4
     # True: no weight decay on batch norm and biases.
     spare_norm_and_bias: bool = False
+    # What becomes of an epoch's last batch where it is smaller than the others. "join":
+    # a single image joins the batch before, as batch norm has nothing to compare it
+    # with; "drop": whatever does not fill a batch is left out; "keep": it is a batch.
+    last_batch: str = "join"
     # Stop after so many steps, within an epoch if need be; None: whole epochs.
     max_steps: int | None = None
 
@@ -163,7 +168,21 @@ class Recipe:
 
     def steps_per_epoch(self, images: int) -> int:
         """Return the number of batches in an epoch of `images` images."""
-        return math.ceil(images / self.batch_size)
+        full, left_over = divmod(images, self.batch_size)
+        if self.last_batch == "drop" or self.joins_last_image(images):
+            return full
+        return full + (left_over > 0)
+
+    def joins_last_image(self, images: int) -> bool:
+        """Tell whether one image is left over and joins the batch before it."""
+        left_over = images > self.batch_size and images % self.batch_size == 1
+        return left_over and self.last_batch == "join"
+
+    def images_of(self, steps: int, images: int) -> int:
+        """Return how many of an epoch's `images` its first `steps` batches hold."""
+        if steps == self.steps_per_epoch(images) and self.last_batch != "drop":
+            return images
+        return steps * self.batch_size
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps of the whole run."""
@@ -324,6 +343,7 @@ _CHECKS: dict[str, _Check] = {
     "nesterov": _TRUTH,
     "weight_decay": _NOT_NEGATIVE,
     "spare_norm_and_bias": _TRUTH,
+    "last_batch": _one_of(*LAST_BATCHES),
     "max_steps": _or_none(_whole(1)),
     "schedule": _one_of(*SCHEDULES),
     "peak_at": _real("a share between 0 and 1", lambda value: 0 < value < 1),

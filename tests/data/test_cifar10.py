@@ -55,7 +55,7 @@ def test_every_layout_gives_the_same_arrays(
     assert sorted(tmp_path.rglob("*")) == before  # an archive is not unpacked
 
 
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_batches_pickled_again_by_python_3_are_read(protocol, small_cifar, tmp_path):
     small_cifar.write_python(tmp_path, lambda value: pickle.dumps(value, protocol))
     assert_is(small_cifar, cifar10(tmp_path))
@@ -86,9 +86,11 @@ def test_class_names_need_no_file(layout, small_cifar, tmp_path):
 @pytest.mark.parametrize("exists", [True, False])
 def test_an_empty_folder_says_what_was_looked_for(exists, tmp_path):
     where = tmp_path if exists else tmp_path / "nowhere"
+    found = "nothing there is like it" if exists else "there is no such folder"
     assert message_of(FileNotFoundError, cifar10, where) == (
         f"{where}: no CIFAR-10 here; looked for cifar-10-batches-bin/, "
         "cifar-10-batches-py/, cifar-10-binary.tar.gz and cifar-10-python.tar.gz "
+        f"(or .tar, or .zip), there and one folder deeper; {found} "
         "(download=True fetches it)"
     )
 
@@ -388,7 +390,9 @@ def test_an_archive_that_lacks_files_names_them(small_cifar, make_archive, tmp_p
 @pytest.mark.parametrize("damage", ["text", "empty", "cut", "flipped", "not tar"])
 def test_a_damaged_archive_is_refused(damage, small_cifar, make_archive, tmp_path):
     folder = small_cifar.write_binary(tmp_path / "whole")
-    archive = make_archive(folder, tmp_path / "cifar-10-binary.tar.gz")
+    where = tmp_path / "data"
+    where.mkdir()
+    archive = make_archive(folder, where / "cifar-10-binary.tar.gz")
     whole = archive.read_bytes()
     middle = len(whole) // 2
     archive.write_bytes(
@@ -400,8 +404,8 @@ def test_a_damaged_archive_is_refused(damage, small_cifar, make_archive, tmp_pat
             "not tar": gzip.compress(b"hello " * 1000),
         }[damage]
     )
-    text = message_of(ValueError, cifar10, tmp_path)
-    assert text.startswith(f"{archive}: damaged or not a .tar.gz (")
+    text = message_of(ValueError, cifar10, where)
+    assert text.startswith(f"{archive}: damaged or not a .tar.gz, .tar or .zip (")
 
 
 # The real thing.
