@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npresnet.cli import options
 from npresnet.cli.train import build_model
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import brief, shown
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
+
+# What a header may say of images: 16 million numbers each, which is 2,300 x 2,300 in
+# colour, and as many classes as any data set has.
+_MOST_NUMBERS, _MOST_CLASSES = 2**24, 100_000
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,23 @@ class Subject:
         from npresnet.nn import init
 
         state_dict = weights.load(self.weights)
+        name = shown_path(self.weights)
         with init.skipped():  # every weight is replaced, or it is an error
             model = build_model(self.model, self.shortcut, len(self.classes))
         try:
             model.load_state_dict(state_dict)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.weights}: these are not weights of {self.model} with "
+                f"{name}: these are not weights of {self.model} with "
                 f"{len(self.classes)} classes: {error}"
             ) from None
+        for parameter, values in model.state_dict().items():
+            wrong = values.size - np.count_nonzero(np.isfinite(values))
+            if wrong:
+                raise ValueError(
+                    f"{name}: {wrong:,} of the {values.size:,} values of {parameter} "
+                    "are NaN or infinite, so that every answer would be"
+                )
         model.eval()
         return model
 
@@ -71,25 +88,38 @@ def identify(
     path = Path(weights)
     if path.is_dir():
         raise ValueError(
-            f"{path}: expected a file of weights, found a folder; "
-            f"perhaps {path / 'weights.safetensors'}"
+            f"{shown_path(path)}: expected a file of weights, found a folder; "
+            f"perhaps {shown_path(path / 'weights.safetensors')}"
         )
     if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    known_model, known_data, flip = _notes(path)
+        raise FileNotFoundError(f"{shown_path(path)}: there is no such file")
+    known_model, known_data, flip, source = _notes(path)
     name = model or known_model.get("name")
     if name is None:
         raise ValueError(
-            f"--model: {path} does not say which network it belongs to; name it"
+            f"--model: {shown_path(path)} does not say which network it belongs to; "
+            "name it"
         )
     if shortcut is None and name == known_model.get("name"):
         shortcut = known_model.get("shortcut")
+    named = dataset
     dataset = dataset or known_data.get("name")
     if dataset is None:
         raise ValueError(
-            f"--dataset: {path} does not say what it was trained on; name it"
+            f"--dataset: {shown_path(path)} does not say what it was trained on; name it"
         )
-    facts = known_data if dataset == known_data.get("name") else facts_of(dataset)
+    if dataset != known_data.get("name"):
+        facts = facts_of(dataset)
+    else:
+        try:
+            facts = _checked(known_data)
+        except ValueError as error:
+            if named is None:
+                raise ValueError(
+                    f"{shown_path(source)}: what it says of its data set cannot be "
+                    f"used: {error}; --dataset takes what is known of {shown(dataset)}"
+                ) from None
+            facts = facts_of(dataset)
     channels, height, width = facts["image_shape"]
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
     if normalization is not None:
@@ -108,25 +138,97 @@ def identify(
     )
 
 
-def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Read what lies with the weights: model, data set, whether to look at mirrors."""
+def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool, Path]:
+    """Read what lies with the weights, and where.
+
+    That is: model, data set, whether to look at mirror images, and the file that says
+    so. Sections that are none are empty; `identify` looks at what it takes from them.
+    """
     from npresnet.training.run_folder import read_config
     from npresnet.weights import read_metadata
 
     beside = path.parent / "config.json"
     if path.name == "weights.safetensors" and beside.exists():
-        config = read_config(beside)
-        flip = bool(config["recipe"].get("test_flip"))
-        return config["model"], config["dataset"], flip
-    note = read_metadata(path).get("npresnet")
-    if note is None:
-        return {}, {}, False
-    try:
-        sections = json.loads(note)
-        flip = bool(sections.get("evaluation", {}).get("flip"))
-        return dict(sections["model"]), dict(sections["dataset"]), flip
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}, False
+        notes = read_config(beside)
+        flip = _section(notes, "recipe").get("test_flip")
+        source = beside
+    else:
+        note = read_metadata(path).get("npresnet")
+        try:
+            notes = {} if note is None else json_text.parse(note)
+        except ValueError as error:
+            raise ValueError(
+                f"{shown_path(path)}: the note of npresnet in its header: {error}"
+            ) from None
+        flip = _section(notes, "evaluation").get("flip")
+        source = path
+    model, dataset = _section(notes, "model"), _section(notes, "dataset")
+    for where, section, names in (
+        ("model", model, ("name", "shortcut")),
+        ("dataset", dataset, ("name", "data_dir")),
+    ):
+        for name in names:
+            if not isinstance(section.get(name), str | None):
+                raise ValueError(
+                    f"{shown_path(source)}: expected a text as {where}.{name}, got "
+                    f"{brief(section[name])}"
+                )
+    return model, dataset, flip is True, source
+
+
+def _section(notes: Any, name: str) -> dict[str, Any]:
+    section = notes.get(name) if isinstance(notes, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _checked(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file says of a data set, once it is known to make sense.
+
+    Raises
+    ------
+    ValueError
+        If an entry is missing, or not what it should be.
+    """
+    shape, classes = _entry(facts, "image_shape"), _entry(facts, "classes")
+    mean, std = _entry(facts, "mean"), _entry(facts, "std")
+    if not (
+        isinstance(shape, list)
+        and len(shape) == 3
+        and all(type(n) is int and n > 0 for n in shape)
+        and math.prod(shape) <= _MOST_NUMBERS
+    ):
+        raise ValueError(
+            f"image_shape: expected three whole numbers above 0, {_MOST_NUMBERS:,} "
+            f"pixels at most, got {shown(shape)}"
+        )
+    if not (
+        isinstance(classes, list)
+        and 0 < len(classes) <= _MOST_CLASSES
+        and all(type(one) is str for one in classes)
+    ):
+        raise ValueError(f"classes: expected a list of names, got {shown(classes)}")
+    for name, values, shapes in (
+        ("mean", mean, ([shape[0]], shape)),
+        ("std", std, ([shape[0]],)),
+    ):
+        try:
+            array = np.array(values, dtype=np.float64)
+        except (ValueError, TypeError, OverflowError):  # ragged, or not of numbers
+            array = np.empty(0)
+        right = list(array.shape) in list(shapes) and np.isfinite(array).all()
+        if not right or (name == "std" and not (array > 0).all()):
+            above = " above 0" if name == "std" else ""
+            raise ValueError(
+                f"{name}: expected a number{above} for each of the {shape[0]} channels, "
+                f"got {shown(values)}"
+            )
+    return {**facts, "classes": [shown(one) for one in classes]}
+
+
+def _entry(facts: dict[str, Any], name: str) -> Any:
+    if facts.get(name) is None:
+        raise ValueError(f"{name} is missing")
+    return facts[name]
 
 
 def facts_of(dataset: str) -> dict[str, Any]:
@@ -153,5 +255,5 @@ def facts_of(dataset: str) -> dict[str, Any]:
     from npresnet.data import names
 
     raise ValueError(
-        f"--dataset: expected one of {', '.join(names())}; got {dataset!r}"
+        f"--dataset: expected one of {', '.join(names())}; got {brief(dataset)}"
     )
