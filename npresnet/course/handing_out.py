@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from npresnet._files import replacing
+from npresnet._files import write_text
 
 LIST = ".npresnet-course.json"
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>[^)#\s]+)(?P<rest>[^)]*)\)")
@@ -90,8 +90,7 @@ def hand_out(folder: Path) -> Copies:
         fate = _fate(folder / name, text, given.get(name))
         fates[fate].append(name)
         if fate in ("new", "updated"):
-            with replacing(folder / name) as new:
-                new.write_text(text, encoding="utf-8", newline="\n")
+            write_text(folder / name, text)
         if fate != "kept":
             given[name] = _digest(text.encode())
             _write_list(folder / LIST, given)
@@ -99,6 +98,8 @@ def hand_out(folder: Path) -> Copies:
 
 
 def _fate(copy: Path, text: str, given: str | None) -> str:
+    if copy.is_symlink():
+        return "kept"  # the reader's: what it leads to is none of our copies
     if not copy.exists():
         return "new"
     now = copy.read_bytes()
@@ -141,5 +142,4 @@ def _read_list(path: Path) -> dict[str, str]:
 
 
 def _write_list(path: Path, given: dict[str, str]) -> None:
-    with replacing(path) as new:
-        new.write_text(json.dumps(given, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(given, indent=1) + "\n")

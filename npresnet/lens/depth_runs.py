@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet._files import replacing
+from npresnet._files import write_text
 from npresnet.models import CifarResNet, names
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ class DepthRuns:
                     f"{self.folder}: expected a new folder, or one of earlier runs"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as new:
-                text = json.dumps(settings, indent=2)
-                new.write_text(text + "\n", encoding="utf-8")
+            write_text(path, json.dumps(settings, indent=2) + "\n")
             return
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))

@@ -12,13 +12,13 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from npresnet._files import replacing
+from npresnet._files import OpenFolder, write_text
 from npresnet.nn import Module
 
 Values = tuple[float, ...]
@@ -57,6 +57,7 @@ class KeptPoints:
         self.settings = dict(settings)
         self.values: dict[int, Values] = {}
         self._written_at, self._unwritten = -math.inf, False
+        self._folder: OpenFolder | None = None  # within `written`
         if self.path is None:
             return
         if self.path.exists():
@@ -73,20 +74,38 @@ class KeptPoints:
     @contextmanager
     def written(self) -> Iterator[None]:
         """Write what is known when a ``with`` block ends, however it does."""
-        try:
-            yield
-        finally:
-            self.write()
+        with ExitStack() as stack:
+            if self.path is not None:
+                self._folder = stack.enter_context(OpenFolder(self.path.parent))
+            try:
+                yield
+            finally:
+                try:
+                    self.write()
+                finally:
+                    self._folder = None
 
     def write(self) -> None:
-        """Write everything that is known, unless the file knows it."""
+        """Write everything that is known, unless the file knows it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder was moved meanwhile; the points go with it.
+        """
         if self.path is None or not self._unwritten:
             return
         points = {str(point): list(self.values[point]) for point in sorted(self.values)}
         contents = {"kind": _KIND, "settings": self.settings, "points": points}
-        with replacing(self.path) as new:
-            new.write_text(json.dumps(contents) + "\n", encoding="utf-8")
+        text = json.dumps(contents) + "\n"
+        if self._folder is None:
+            write_text(self.path, text)
+        else:
+            with self._folder.replacing(self.path.name) as file:
+                file.write(text.encode())
         self._written_at, self._unwritten = time.monotonic(), False
+        if self._folder is not None:
+            self._folder.check_place()
 
     def _read(self, path: Path) -> dict[int, Values]:
         try:

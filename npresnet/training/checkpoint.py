@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import weights
-from npresnet._files import replacing
+from npresnet._files import FileIn, held
+from npresnet.weights.files import write
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
@@ -101,8 +101,15 @@ class Checkpoint:
         return None
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def save(path: Path | FileIn, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the one that was there becomes `previous_path`.
+
+    Parameters
+    ----------
+    path : path or FileIn
+        Where; `FileIn` for a folder that is held open.
+    checkpoint : Checkpoint
+        What.
 
     Raises
     ------
@@ -117,10 +124,11 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
             "part": asdict(checkpoint.part),
         }
     )
-    with replacing(path) as new:
-        weights.save(new, tensors, {"state": facts, "sha256": _digest(tensors, facts)})
-        if path.exists():
-            os.replace(path, previous_path(path))
+    notes = {"state": facts, "sha256": _digest(tensors, facts)}
+    with held(path) as file_in:
+        folder, name = file_in.folder, file_in.name
+        with folder.replacing(name, previous=previous_path(Path(name)).name) as file:
+            write(file, tensors, notes)
 
 
 def load(path: Path) -> Checkpoint:
@@ -183,15 +191,17 @@ def load_latest(path: Path) -> tuple[Checkpoint | None, str | None]:
     return None, None
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path | FileIn) -> Path:
     """Give a damaged checkpoint another name, and return that.
 
     Otherwise the next `save` would put it in the place of the one before it, the
     only one that is whole.
     """
-    aside = path.with_name(f"{path.stem}-damaged{path.suffix}")
-    os.replace(path, aside)
-    return aside
+    with held(path) as file_in:
+        name = Path(file_in.name)
+        aside = f"{name.stem}-damaged{name.suffix}"
+        file_in.folder.rename(file_in.name, aside)
+        return file_in.folder.path / aside
 
 
 def previous_path(path: Path) -> Path:
