@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from npresnet._files import write_text
+from npresnet._forms import read_json
 
 LIST = ".npresnet-course.json"
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>[^)#\s]+)(?P<rest>[^)]*)\)")
@@ -132,7 +133,7 @@ def _read_list(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = read_json(path)
         return {str(name): str(digest) for name, digest in given.items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(

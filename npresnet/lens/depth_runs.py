@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npresnet._files import write_text
+from npresnet._forms import read_json
 from npresnet.models import CifarResNet, names
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class DepthRuns:
             write_text(path, json.dumps(settings, indent=2) + "\n")
             return
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_json(path)
             differing = [
                 f"{name} {kept[section].get(name)!r}, not {value!r}"
                 for section, values in settings.items()

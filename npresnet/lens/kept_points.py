@@ -19,6 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from npresnet._files import OpenFolder, write_text
+from npresnet._forms import read_json
 from npresnet.nn import Module
 
 Values = tuple[float, ...]
@@ -109,7 +110,7 @@ class KeptPoints:
 
     def _read(self, path: Path) -> dict[int, Values]:
         try:
-            contents = json.loads(path.read_text(encoding="utf-8"))
+            contents = read_json(path)
             if contents["kind"] != _KIND:
                 raise ValueError
             settings = dict(contents["settings"])
@@ -117,7 +118,7 @@ class KeptPoints:
                 int(point): tuple(map(float, values))
                 for point, values in contents["points"].items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise ValueError(
                 f"{path}: expected a file of points that an unfinished measurement left"
             ) from None

@@ -25,11 +25,23 @@ from numpy.typing import NDArray
 
 from npresnet import weights
 from npresnet._files import FileIn, held
+from npresnet._forms import NUMBER, NUMBER_OR_NULL, TEXT, MapOf, mismatch, number, whole
 from npresnet.weights.files import write
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
 _AVERAGE = "average/"
+# The JSON in the header.
+_STATE: dict[str, Any] = {
+    "run": TEXT,
+    "history": [MapOf(NUMBER_OR_NULL)],
+    "part": {
+        "steps": whole(),
+        "loss_sum": NUMBER,
+        "correct": whole(),
+        "seconds": number(0),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -147,18 +159,18 @@ def load(path: Path) -> Checkpoint:
         facts = notes["state"]
         intact = notes["sha256"] == _digest(tensors, facts)
         state = json.loads(facts)
-        part = PartOfEpoch(**state["part"])
-        run, history = str(state["run"]), list(state["history"])
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, ValueError, RecursionError):
         raise ValueError(f"{path}: not a checkpoint of a run") from None
+    if (found := mismatch(state, _STATE)) is not None:
+        raise ValueError(f"{path}: not a checkpoint of a run: {found}")
     if not intact:
         raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
     return Checkpoint(
         _part(tensors, _MODEL),
         _part(tensors, _OPTIMIZER),
-        history,
-        part,
-        run,
+        state["history"],
+        PartOfEpoch(**{name: state["part"][name] for name in _STATE["part"]}),
+        state["run"],
         _part(tensors, _AVERAGE),
     )
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from npresnet.nn import CrossEntropyLoss, Module
 
 _SECONDS_BETWEEN_PICTURES = 10
+_OF_PACE = ("seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -355,6 +356,7 @@ class Session:
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to a checkpoint; the other files may be older or newer."""
+        self._check(start)
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
         self.averaging.load_state_dict(start.average)
@@ -364,6 +366,25 @@ class Session:
             self.drawn = time.monotonic()
         if self.history and not self.part.steps:  # else: weights within an epoch
             self._write_results()
+
+    def _check(self, start: Checkpoint) -> None:
+        """Refuse a checkpoint that no run with these settings has left."""
+        path, rows = self.folder.checkpoint_path, start.history
+        expected = {"lr", "train_loss", "train_accuracy", *_OF_PACE}
+        for number, row in enumerate(rows, 1):
+            lacking = sorted(name for name in expected if row.get(name) is None)
+            if row.get("epoch") != number or lacking or row.keys() != rows[0].keys():
+                raise ValueError(
+                    f"{path}: epoch {number} of its history: expected the figures of "
+                    "an epoch, as metrics.csv has them"
+                )
+        left = self.recipe.epochs - len(rows)
+        steps = self._steps_of(len(rows) + 1) if left > 0 else 0
+        if left < 0 or start.part.steps > steps:
+            raise ValueError(
+                f"{path}: it is further than a run of {self.recipe.epochs} epochs with "
+                f"{self.steps} steps each"
+            )
 
     # ---------------------------------------------------------------- in words
 

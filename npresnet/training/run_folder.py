@@ -34,26 +34,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npresnet._files import FileIn, OpenFolder, sync_folder
+from npresnet._forms import (
+    OBJECT,
+    TEXT,
+    Kind,
+    MapOf,
+    Optional,
+    mismatch,
+    number,
+    one_of,
+    read_json,
+    whole,
+)
 from npresnet.training import lock
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
 
 _CONFIG, _METRICS, _WEIGHTS = "config.json", "metrics.csv", "weights.safetensors"
-_NEEDED = (
-    "seed",
-    "recipe.name",
-    "model.name",
-    "dataset.name",
-    "dataset.classes",
-    "dataset.image_shape",
-    "dataset.mean",
-    "dataset.std",
-    "dataset.sha256",
-    "numerics.backend",
-    "numerics.algorithm",
-)
 _CURVES, _REPORT = "curves.png", "report.html"
 _CHECKPOINT = "checkpoint.safetensors"
 _OTHER_CHECKPOINTS = (
@@ -67,6 +68,57 @@ _FURTHER = (_CURVES, _REPORT, _OTHER_CHECKPOINTS[1])
 _NAMES = "|".join(map(re.escape, (*_DECIDING, *_FURTHER)))
 _NEW = re.compile(rf"\.new-({_NAMES})\.[0-9a-f]{{16}}")
 _NEW_BEFORE = re.compile(rf"\.new-({_NAMES})|\.\.new-({_NAMES})\.[0-9a-f]+\.tmp")
+
+_SHA256 = Kind("64 hexadecimal digits", lambda v: _is_digest(v))
+# What `configuration.describe` and `fit` write. Entries that a caller of `fit` records,
+# and those that a machine may not know, are optional.
+_CONFIG_FORM = {
+    "seed": whole(),
+    "npresnet": TEXT,
+    "created": TEXT,
+    "recipe": OBJECT,  # see `Recipe.from_dict`
+    "model": {
+        "name": TEXT,
+        "parameters": whole(),
+        "dtype": one_of("float32", "float64"),
+        "first_weights_sha256": _SHA256,
+        "shortcut": Optional(TEXT),
+    },
+    "dataset": {
+        "name": TEXT,
+        "train": whole(1),
+        "validation": whole(),
+        "test": whole(1),
+        "sha256": MapOf(_SHA256),
+        "image_shape": Kind("three whole numbers from 1", lambda v: _is_shape(v)),
+        "classes": [TEXT],
+        "mean": Kind("a list", lambda v: isinstance(v, list)),
+        "std": [number(0)],
+        "data_dir": Optional(TEXT),
+    },
+    "numerics": {
+        "backend": one_of("numba", "reference"),
+        "algorithm": one_of("auto", "direct"),
+    },
+    "environment": {
+        **dict.fromkeys(("python", "numpy", "numba", "platform", "processor"), TEXT),
+        "threads": whole(1),
+        "cpu": Optional(TEXT),
+        "cpus": Optional(whole(1)),
+        "command": Optional([TEXT]),
+        "repeat": Optional(TEXT),
+    },
+}
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
+def _is_shape(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    return all(type(size) is int and 0 < size < 2**31 for size in value)
 
 
 class FolderMoved(FileNotFoundError):
@@ -285,20 +337,46 @@ def read_config(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    FileNotFoundError
+        If there is none.
     ValueError
-        If it is not a JSON object with the entries that `fit` writes.
+        If it is not a JSON object with the entries that `fit` writes; the message
+        names the file and the entry.
     """
+    from npresnet.training.recipe import Recipe
+
+    config: dict[str, Any] = read_json(path)
+    if (found := mismatch(config, _CONFIG_FORM)) is not None:
+        raise ValueError(f"{path}: {found}")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        Recipe.from_dict(config["recipe"])
     except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from None
-    for entry in _NEEDED:
-        value: Any = config
-        for part in entry.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is None:
-            raise ValueError(f"{path}: expected the entry {entry!r}, which is missing")
+        raise ValueError(f"{path}: the entry 'recipe': {error}") from None
+    data = config["dataset"]
+    channels, *size = data["image_shape"]
+    for name, shapes in (
+        ("mean", [(channels,), (channels, *size)]),
+        ("std", [(channels,)]),
+    ):
+        if _shape(data[name]) not in shapes:
+            raise ValueError(
+                f"{path}: the entry 'dataset.{name}': expected finite numbers, one for "
+                f"each of {channels} channels"
+            )
+    if min(data["std"]) <= 0:
+        raise ValueError(f"{path}: the entry 'dataset.std': expected numbers above 0")
     return config
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of finite numbers in lists; None where it is none."""
+    try:
+        array = np.array(value)
+    except ValueError:  # ragged
+        return None
+    if array.dtype.kind not in "fi" or not np.isfinite(array).all():
+        return None
+    return array.shape
 
 
 def _fresh_folder(parent: Path, what: str) -> Path:
