@@ -33,11 +33,12 @@ def report(
       npresnet report runs/NAME
     """
     from npresnet.cli.subject import identify
-    from npresnet.cli.train import load_data
+    from npresnet.cli.train import load_data, read_known_config
     from npresnet.training import RunFolder, evaluate, write_report
 
     options.use_threads(threads)
     run = RunFolder.open(folder)
+    read_known_config(run)
     subject = identify(str(run.weights_path), None, None, None, data_dir)
     network = subject.build()
     _, test = load_data(subject.dataset, subject.data_dir)

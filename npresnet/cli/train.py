@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
+from npresnet.untrusted.text import abridged
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
-    from npresnet.training import Recipe, Run
+    from npresnet.training import Recipe, Run, RunFolder
 
 # Settings that have an option of their own.
 _OWN_OPTIONS = ("epochs", "batch_size", "lr")
@@ -79,7 +80,9 @@ _OWN_OPTIONS = ("epochs", "batch_size", "lr")
     metavar="DIR",
     help="Continue the run in this folder, with everything as it was.",
 )
-@click.option("--quiet", is_flag=True, help="No progress; only the result.")
+@click.option(
+    "--quiet", is_flag=True, help="No progress; only the result, and warnings."
+)
 @options.as_json
 def train(**given: Any) -> None:
     """Train a network and leave a run folder.
@@ -139,6 +142,7 @@ def train(**given: Any) -> None:
         f"({100 * test.accuracy:.2f} %), loss {test.loss:.4f}{mirrored}"
     )
     click.echo(f"run folder: {run.folder}")
+    click.echo(f"report: {run.folder / 'report.html'}")
 
 
 def _begin(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -213,7 +217,7 @@ def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     from npresnet.training import Recipe, RunFolder
 
     folder = RunFolder.open(given["resume"])
-    config = folder.read_config()
+    config = read_known_config(folder)
     recipe = Recipe.from_dict(config["recipe"])
     plan = {
         "model": config["model"]["name"],
@@ -235,6 +239,36 @@ def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     data_dir = given["data_dir"] or config["dataset"].get("data_dir")
     data = load_data(plan["dataset"], data_dir, given["download"])
     return _fit(given, plan, recipe, data, {"resume": given["resume"]}), plan
+
+
+def read_known_config(folder: RunFolder) -> dict[str, Any]:
+    """Read the ``config.json`` of a run whose network and data have names here.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or one of them has none: it was trained from Python.
+    """
+    from npresnet import data, models
+    from npresnet.models.cifar import Shortcut
+
+    config = folder.read_config()
+    named = {
+        "model.name": (config["model"]["name"], models.names()),
+        "dataset.name": (config["dataset"]["name"], data.names()),
+        "model.shortcut": (
+            config["model"].get("shortcut"),
+            [None, *get_args(Shortcut)],
+        ),
+    }
+    for entry, (name, known) in named.items():
+        if name not in known:
+            names = ", ".join(filter(None, known))
+            raise ValueError(
+                f"{folder.config_path}: the entry {entry!r}: expected one of {names}, "
+                f"found {abridged(name)}"
+            )
+    return config
 
 
 def _fit(

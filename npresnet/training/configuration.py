@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from npresnet._json import to_json
 from npresnet.training import machine
 from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
@@ -142,4 +143,4 @@ def metadata(config: Mapping[str, Any]) -> dict[str, str]:
         "dataset": config["dataset"],
         "evaluation": {"flip": bool(config["recipe"].get("test_flip"))},
     }
-    return {"npresnet": json.dumps(sections)}
+    return {"npresnet": to_json(sections)}

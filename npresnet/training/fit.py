@@ -95,12 +95,13 @@ def fit(
         If the settings, the data and the model do not fit each other, or what is
         given to a resumed run disagrees with its folder.
     FileExistsError
-        If `out` already holds a run.
+        If `out` already holds a run, or a file that a run would replace.
     BlockingIOError
         If another run is under way in the folder.
     OSError
         If the folder cannot be written to, or the disk is full; what was there
-        stays.
+        stays. If the folder was moved meanwhile, or another one has its name: the
+        run stops, with a checkpoint where its folder is now.
     FloatingPointError
         If a NaN or an infinity comes up, with the step and the layer where it came
         up first; the last weights without one stay.
@@ -136,10 +137,11 @@ def fit(
 
     with folder.locked() as held:
         if not held:
-            watch.message(f"{folder.path}: no locks here; start no second run")
+            watch.warning(f"{folder.path}: no locks here; start no second run")
         if resume is None:
             folder.refuse_used()  # somebody may have been quicker
             with folder.naming_errors("nothing was begun"):
+                folder.remove_leftovers(of_older_versions=False)
                 folder.write_config(config)
             start = None
         else:

@@ -17,6 +17,7 @@ from npresnet.optim import (
     StepDecay,
     parameter_groups,
 )
+from npresnet.untrusted.text import abridged, shown
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
@@ -121,7 +122,8 @@ class Recipe:
         for name, (wanted, holds) in _CHECKS.items():
             value = getattr(self, name)
             if not holds(value):
-                raise ValueError(f"{name}: expected {wanted}, got {value!r}")
+                got = abridged(value)
+                raise ValueError(f"{name}: expected {wanted}, got {got}")
         _exclude(self, "milestones", "milestone_steps")
         _exclude(self, "ema_decay", "average_epochs")
         if self.nesterov and not self.momentum:
@@ -267,9 +269,11 @@ class Recipe:
         ValueError
             If a setting is unknown or one without default is missing.
         """
-        unknown = set(settings) - {entry.name for entry in fields(cls)}
+        known = {entry.name for entry in fields(cls)} - {"sources"}
+        unknown = set(settings) - known
         if unknown:
-            raise ValueError(f"recipe: unknown settings {', '.join(sorted(unknown))}")
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"recipe: unknown settings {shown(names)}")
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in settings.items()
@@ -325,17 +329,26 @@ def _ascending(of: _Check) -> _Check:
     wanted, holds = of
 
     def ascending(values: Any) -> bool:
-        return all(map(holds, values)) and list(values) == sorted(values)
+        if not isinstance(values, tuple) or not all(map(holds, values)):
+            return False
+        return list(values) == sorted(values)
 
     return f"ascending numbers, each {wanted}", ascending
 
 
+_TEXT: _Check = ("a text", lambda value: isinstance(value, str))
 _TRUTH: _Check = ("True or False", lambda value: type(value) is bool)
 _POSITIVE = _real("a finite number above 0", lambda value: value > 0)
 _NOT_NEGATIVE = _real("a finite number of at least 0", lambda value: value >= 0)
 _SHARE = _real("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 _CHECKS: dict[str, _Check] = {
+    "name": _TEXT,
+    "description": _TEXT,
+    "source": _TEXT,
+    "dataset": _TEXT,
+    "model": _TEXT,
+    "shortcut": _or_none(_TEXT),
     "epochs": _whole(1),
     "batch_size": _whole(1),
     "lr": _POSITIVE,

@@ -7,6 +7,7 @@ prints such a text, or raises with it, calls `shown` or `brief`.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,17 @@ def brief(value: object) -> str:
     if type(value) is np.ndarray:
         return "an array"
     return f"a value of type {shown(type(value).__name__)}"
+
+
+def abridged(value: object) -> str:
+    """Write a value that JSON or a person gave as Python does, but not at length.
+
+    Examples
+    --------
+    >>> abridged({"name": "resnet20", "classes": list(range(100))})
+    "{'classes': [0, 1, 2, 3, 4, 5, ...], 'name': 'resnet20'}"
+    """
+    return shown(reprlib.repr(value), 200)
 
 
 def shown_throughout(value: Any, limit: int = SHOWN) -> Any:

@@ -11,15 +11,14 @@ npz                       a zip archive of .npy records
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from numpy.typing import NDArray
 
+from npresnet._files import replacing
 from npresnet.untrusted.files import kind_of, opened
 from npresnet.untrusted.text import RefusedFile
 from npresnet.weights import arrays
@@ -98,8 +97,17 @@ def save(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such folder")
     tensors = arrays.prepare(model_or_state_dict)
-    with _replacing(target) as file:
+    with replacing(target) as file:
         writer(file, tensors, metadata)
+
+
+def write(
+    file: BinaryIO,
+    model_or_state_dict: HasStateDict | Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights into an open file, in the safetensors format; see `save`."""
+    arrays.write_safetensors(file, arrays.prepare(model_or_state_dict), metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -160,21 +168,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     with opened(path) as file:
         return _load_metadata(file, os.fstat(file.fileno()).st_size)
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `target` once it is safely written."""
-    new = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(new, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, target)
-    except BaseException:  # an interrupt too
-        new.unlink(missing_ok=True)
-        raise
 
 
 def _load(file: BinaryIO, file_size: int) -> Any:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from npresnet.data import Dataset
 
 _MISTAKES = 24
+# What the page tells of every epoch.
+_NEEDED = ("lr", "train_loss", "train_accuracy", "seconds", "images_per_second")
 _CURVES = {
     "accuracy": "Share of the images that are right, after each epoch",
     "loss": "Mean cross entropy in nats, after each epoch",
@@ -68,7 +70,8 @@ def write_report(
             f"{len(result.logits)}"
         )
     config = run.read_config()
-    run.write_report(_render(config, read_metrics(run.metrics_path), test, result))
+    history = read_metrics(run.metrics_path, _NEEDED)
+    run.write_report(_render(config, history, test, result))
     return run.report_path
 
 
