@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from npresnet.untrusted.text import abridged
+from npresnet.untrusted.text import abridged, brief
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,7 @@ def mismatch(value: Any, form: Any, entry: str = "") -> str | None:
         return _first(named)
     for name, of in form.items():
         if name not in value and not isinstance(of, Optional):
-            return (
-                f"expected the entry {abridged(_within(entry, name))}, which is missing"
-            )
+            return f"expected the entry {brief(_within(entry, name))}, which is missing"
     entries = [(_within(entry, name), value.get(name), form[name]) for name in form]
     return _first(entries)
 
@@ -114,5 +112,5 @@ def _within(entry: str, name: str) -> str:
 
 
 def _expected(entry: str, words: str, value: Any) -> str:
-    where = f"the entry {abridged(entry)}: " if entry else ""
+    where = f"the entry {brief(entry)}: " if entry else ""
     return f"{where}expected {words}, found {abridged(value)}"

@@ -6,6 +6,7 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
+from npresnet.untrusted.files import shown_path
 
 
 @click.command(cls=Command)
@@ -49,4 +50,4 @@ def report(
     if as_json:
         options.print_json({"report": str(path), **result.to_dict()})
         return
-    click.echo(path)
+    click.echo(shown_path(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,6 @@ from npresnet.untrusted.text import brief, shown
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
-
-# What a header may say of images: 16 million numbers each, which is 2,300 x 2,300 in
-# colour, and as many classes as any data set has.
-_MOST_NUMBERS, _MOST_CLASSES = 2**24, 100_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +80,8 @@ def identify(
     ValueError
         If the network or the data set stays unknown.
     """
+    from npresnet.training.run_folder import images_mismatch
+
     path = Path(weights)
     if path.is_dir():
         raise ValueError(
@@ -106,19 +103,20 @@ def identify(
     dataset = dataset or known_data.get("name")
     if dataset is None:
         raise ValueError(
-            f"--dataset: {shown_path(path)} does not say what it was trained on; name it"
+            f"--dataset: {shown_path(path)} does not say what it was trained on; name "
+            "it"
         )
     if dataset != known_data.get("name"):
         facts = facts_of(dataset)
     else:
-        try:
-            facts = _checked(known_data)
-        except ValueError as error:
-            if named is None:
-                raise ValueError(
-                    f"{shown_path(source)}: what it says of its data set cannot be "
-                    f"used: {error}; --dataset takes what is known of {shown(dataset)}"
-                ) from None
+        if (found := images_mismatch(known_data)) is None:
+            facts = known_data
+        elif named is None:
+            raise ValueError(
+                f"{shown_path(source)}: {found}; --dataset NAME takes what is known "
+                "of a data set by that name"
+            )
+        else:
             facts = facts_of(dataset)
     channels, height, width = facts["image_shape"]
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
@@ -130,7 +128,7 @@ def identify(
         shortcut=shortcut,
         dataset=dataset,
         data_dir=data_dir or facts.get("data_dir"),
-        classes=tuple(facts["classes"]),
+        classes=tuple(shown(name) for name in facts["classes"]),
         image_shape=(channels, height, width),
         mean=mean,
         std=std,
@@ -179,56 +177,6 @@ def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool, Path]:
 def _section(notes: Any, name: str) -> dict[str, Any]:
     section = notes.get(name) if isinstance(notes, dict) else None
     return section if isinstance(section, dict) else {}
-
-
-def _checked(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file says of a data set, once it is known to make sense.
-
-    Raises
-    ------
-    ValueError
-        If an entry is missing, or not what it should be.
-    """
-    shape, classes = _entry(facts, "image_shape"), _entry(facts, "classes")
-    mean, std = _entry(facts, "mean"), _entry(facts, "std")
-    if not (
-        isinstance(shape, list)
-        and len(shape) == 3
-        and all(type(n) is int and n > 0 for n in shape)
-        and math.prod(shape) <= _MOST_NUMBERS
-    ):
-        raise ValueError(
-            f"image_shape: expected three whole numbers above 0, {_MOST_NUMBERS:,} "
-            f"pixels at most, got {shown(shape)}"
-        )
-    if not (
-        isinstance(classes, list)
-        and 0 < len(classes) <= _MOST_CLASSES
-        and all(type(one) is str for one in classes)
-    ):
-        raise ValueError(f"classes: expected a list of names, got {shown(classes)}")
-    for name, values, shapes in (
-        ("mean", mean, ([shape[0]], shape)),
-        ("std", std, ([shape[0]],)),
-    ):
-        try:
-            array = np.array(values, dtype=np.float64)
-        except (ValueError, TypeError, OverflowError):  # ragged, or not of numbers
-            array = np.empty(0)
-        right = list(array.shape) in list(shapes) and np.isfinite(array).all()
-        if not right or (name == "std" and not (array > 0).all()):
-            above = " above 0" if name == "std" else ""
-            raise ValueError(
-                f"{name}: expected a number{above} for each of the {shape[0]} channels, "
-                f"got {shown(values)}"
-            )
-    return {**facts, "classes": [shown(one) for one in classes]}
-
-
-def _entry(facts: dict[str, Any], name: str) -> Any:
-    if facts.get(name) is None:
-        raise ValueError(f"{name} is missing")
-    return facts[name]
 
 
 def facts_of(dataset: str) -> dict[str, Any]:

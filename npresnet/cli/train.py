@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,7 +11,8 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.untrusted.text import abridged
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import abridged, shown_message
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -141,8 +143,8 @@ def train(**given: Any) -> None:
         f"{test.total:,} test images, {test.correct:,} right "
         f"({100 * test.accuracy:.2f} %), loss {test.loss:.4f}{mirrored}"
     )
-    click.echo(f"run folder: {run.folder}")
-    click.echo(f"report: {run.folder / 'report.html'}")
+    click.echo(f"run folder: {shown_path(run.folder)}")
+    click.echo(f"report: {shown_path(run.folder / 'report.html')}")
 
 
 def _begin(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -265,8 +267,8 @@ def read_known_config(folder: RunFolder) -> dict[str, Any]:
         if name not in known:
             names = ", ".join(filter(None, known))
             raise ValueError(
-                f"{folder.config_path}: the entry {entry!r}: expected one of {names}, "
-                f"found {abridged(name)}"
+                f"{shown_path(folder.config_path)}: the entry {entry!r}: expected one of "
+                f"{names}, found {abridged(name)}"
             )
     return config
 
@@ -306,11 +308,9 @@ def _fit(
 
 def _absolute(data_dir: str) -> str:
     """Write a folder's path so that it means the same wherever a run goes on."""
-    from pathlib import Path
-
     from npresnet.data._places import expanded
 
-    return str(Path(expanded(data_dir)).resolve())
+    return os.path.realpath(expanded(data_dir))
 
 
 def build_model(
@@ -359,7 +359,7 @@ def load_data(
         text = str(error).replace("download=True", "--download")
         if download or not _a_person_is_there():
             raise FileNotFoundError(text) from None
-        click.echo(text, err=True)
+        click.echo(shown_message(text), err=True)
         if not click.confirm("Download it now (162 MiB)?", err=True):
             raise FileNotFoundError(text) from None
     return data.load(name, data_dir, download=True)

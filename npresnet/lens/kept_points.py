@@ -132,9 +132,9 @@ class KeptPoints:
         for name, wanted in self.settings.items():
             if settings.get(name) != wanted:
                 raise ValueError(
-                    f"{shown_path(path)}: its points were measured with different {name} "
-                    f"({_brief(settings.get(name))}, now {_brief(wanted)}); name "
-                    "another file, or remove it"
+                    f"{shown_path(path)}: its points were measured with different "
+                    f"{name} ({_brief(settings.get(name))}, now {_brief(wanted)}); "
+                    "name another file, or remove it"
                 )
         return points
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from npresnet.untrusted.text import shown_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -127,7 +129,7 @@ class Lines:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._stream, flush=True)
+        print(shown_lines(text), file=self._stream, flush=True)
 
     def warning(self, text: str) -> None:
         """Print a line."""
@@ -174,7 +176,9 @@ class Live:
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            shown_lines(text), markup=False, highlight=False, soft_wrap=True
+        )
 
     def warning(self, text: str) -> None:
         """Print a line above the bars."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ from npresnet._forms import (
 from npresnet._json import to_json
 from npresnet.training import lock
 from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
@@ -69,6 +71,18 @@ _NAMES = "|".join(map(re.escape, (*_DECIDING, *_FURTHER)))
 _NEW = re.compile(rf"\.new-({_NAMES})\.[0-9a-f]{{16}}")
 _NEW_BEFORE = re.compile(rf"\.new-({_NAMES})|\.\.new-({_NAMES})\.[0-9a-f]+\.tmp")
 
+# The images that a network takes, as ``config.json`` and the header of weights tell:
+# with so many numbers at most, which is 2,300 x 2,300 in colour.
+_MOST_NUMBERS = 2**24
+_IMAGES_FORM = {
+    "image_shape": Kind(
+        f"three whole numbers from 1, whose product is {_MOST_NUMBERS:,} at most",
+        lambda v: _is_shape(v),
+    ),
+    "classes": [TEXT],
+    "mean": Kind("a list", lambda v: isinstance(v, list)),
+    "std": [number(0)],
+}
 _SHA256 = Kind("64 hexadecimal digits", lambda v: _is_digest(v))
 # What `configuration.describe` and `fit` write. Entries that a caller of `fit` records,
 # and those that a machine may not know, are optional.
@@ -90,10 +104,7 @@ _CONFIG_FORM = {
         "validation": whole(),
         "test": whole(1),
         "sha256": MapOf(_SHA256),
-        "image_shape": Kind("three whole numbers from 1", lambda v: _is_shape(v)),
-        "classes": [TEXT],
-        "mean": Kind("a list", lambda v: isinstance(v, list)),
-        "std": [number(0)],
+        **_IMAGES_FORM,
         "data_dir": Optional(TEXT),
     },
     "numerics": {
@@ -118,7 +129,8 @@ def _is_digest(value: Any) -> bool:
 def _is_shape(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 3:
         return False
-    return all(type(size) is int and 0 < size < 2**31 for size in value)
+    whole_numbers = all(type(size) is int and size > 0 for size in value)
+    return whole_numbers and math.prod(value) <= _MOST_NUMBERS
 
 
 class FolderMoved(FileNotFoundError):
@@ -346,26 +358,44 @@ def read_config(path: Path) -> dict[str, Any]:
     from npresnet.training.recipe import Recipe
 
     config: dict[str, Any] = json_text.read(path)
+    name = shown_path(path)
     if (found := mismatch(config, _CONFIG_FORM)) is not None:
-        raise ValueError(f"{path}: {found}")
+        raise ValueError(f"{name}: {found}")
     try:
         Recipe.from_dict(config["recipe"])
     except ValueError as error:
-        raise ValueError(f"{path}: the entry 'recipe': {error}") from None
-    data = config["dataset"]
-    channels, *size = data["image_shape"]
+        raise ValueError(f"{name}: the entry 'recipe': {error}") from None
+    if (found := images_mismatch(config["dataset"])) is not None:
+        raise ValueError(f"{name}: {found}")
+    return config
+
+
+def images_mismatch(section: Any) -> str | None:
+    """Say what does not fit in what a file tells of images; None where all does.
+
+    Parameters
+    ----------
+    section : object
+        The section ``dataset`` of a ``config.json`` or of the header of weights, of
+        which ``image_shape``, ``classes``, ``mean`` and ``std`` are looked at.
+    """
+    if (found := mismatch(section, _IMAGES_FORM, "dataset")) is not None:
+        return found
+    if not section["classes"]:
+        return "the entry 'dataset.classes': expected names, found none"
+    channels, *size = section["image_shape"]
     for name, shapes in (
         ("mean", [(channels,), (channels, *size)]),
         ("std", [(channels,)]),
     ):
-        if _shape(data[name]) not in shapes:
-            raise ValueError(
-                f"{path}: the entry 'dataset.{name}': expected finite numbers, one for "
-                f"each of {channels} channels"
+        if _shape(section[name]) not in shapes:
+            return (
+                f"the entry 'dataset.{name}': expected finite numbers, one for each of "
+                f"{channels} channels"
             )
-    if min(data["std"]) <= 0:
-        raise ValueError(f"{path}: the entry 'dataset.std': expected numbers above 0")
-    return config
+    if min(section["std"]) <= 0:
+        return "the entry 'dataset.std': expected numbers above 0"
+    return None
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:

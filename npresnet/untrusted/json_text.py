@@ -36,16 +36,16 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:
     {'a': [1, 2]}
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(raw) > max_bytes:
-        raise ValueError(
-            f"{len(raw):,} bytes of JSON, expected no more than {max_bytes:,}"
-        )
-    _check_structure(raw)
     try:
+        if len(raw) > max_bytes:
+            raise ValueError(
+                f"it has {len(raw):,} bytes, expected no more than {max_bytes:,}"
+            )
+        _check_structure(raw)
         return json.loads(raw, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("not readable as JSON (it is not UTF-8)") from None
-    except ValueError as error:  # not JSON, or an integer of thousands of digits
+    except ValueError as error:  # or an integer of thousands of digits
         raise ValueError(f"not readable as JSON ({error})") from None
 
 
@@ -68,7 +68,7 @@ def read(path: Path, max_bytes: int = MAX_BYTES) -> Any:
 
 def _check_structure(raw: bytes) -> None:
     """Count brackets and commas outside of strings, in one pass without a stack."""
-    too_many = ValueError(f"JSON of more than {MAX_VALUES:,} values")
+    too_many = ValueError(f"more than {MAX_VALUES:,} values")
     if raw.count(b'"') > 4 * MAX_VALUES:
         raise too_many
     structure = _OTHER.sub(b"", _STRING.sub(b"", raw))
@@ -80,7 +80,7 @@ def _check_structure(raw: bytes) -> None:
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise ValueError(f"JSON nested more than {MAX_DEPTH} deep")
+                raise ValueError(f"nested more than {MAX_DEPTH} deep")
         elif byte in b"]}":
             depth -= 1
 

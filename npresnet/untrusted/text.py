@@ -53,6 +53,14 @@ def shown_message(message: object) -> str:
     return shown(" ".join(str(message)[: 2 * _LONG].split()), _LONG)
 
 
+def shown_lines(text: object) -> str:
+    """Return what is to be printed with the texts of others in it made harmless.
+
+    Its lines stay lines, as tables need them.
+    """
+    return "\n".join(shown(line, _LONG) for line in str(text).split("\n"))
+
+
 def brief(value: object) -> str:
     r"""Describe a value from a file in a few words; never walk through a large one.
 

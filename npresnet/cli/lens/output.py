@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from npresnet.cli import options
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import shown_lines
 
 if TYPE_CHECKING:
     from npresnet._files import OpenFolder
@@ -99,11 +101,13 @@ class Folder:
                 )
             for name, content in contents.items():
                 if name in same:
-                    click.echo(f"{self.path / name}: the same already", err=True)
+                    click.echo(
+                        f"{shown_path(self.path / name)}: the same already", err=True
+                    )
                     continue
                 with folder.replacing(name) as file:
                     file.write(content)
-                click.echo(f"wrote {self.path / name}", err=True)
+                click.echo(f"wrote {shown_path(self.path / name)}", err=True)
             folder.check_place()
 
 
@@ -178,7 +182,7 @@ def show(results: Sequence[tuple[dict[str, Any], Result]], as_json: bool) -> Non
     for number, (_, result) in enumerate(results):
         if number:
             click.echo()
-        click.echo(repr(result))
+        click.echo(shown_lines(repr(result)))
 
 
 @contextmanager
