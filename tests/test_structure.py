@@ -12,16 +12,22 @@ import npresnet
 PACKAGE = Path(npresnet.__file__).parent
 
 # Which rooms a room may import from. backend <- functional <- nn <- models is the
-# column of the house; the rooms beside it know of the column, not of each other.
+# column of the house; the rooms beside it know of the column, not of each other. What
+# opens, reads and shows the files of others lies below them all.
+BELOW = ["untrusted"]
 COLUMN = ["backend", "functional", "nn", "models"]
 BESIDE = ["optim", "data", "weights", "plots", "testing"]
 ABOVE = ["training", "lens"]  # the lens trains networks to compare them
 ALLOWED = (
-    {room: set(COLUMN[:floor]) for floor, room in enumerate(COLUMN)}
-    | {room: set(COLUMN) for room in BESIDE}
-    | {room: {*COLUMN, *BESIDE, *ABOVE[:floor]} for floor, room in enumerate(ABOVE)}
-    | {"course": {*COLUMN, *BESIDE, *ABOVE}}
-    | {"cli": {*COLUMN, *BESIDE, *ABOVE, "course"}}
+    {room: set() for room in BELOW}
+    | {room: {*BELOW, *COLUMN[:floor]} for floor, room in enumerate(COLUMN)}
+    | {room: {*BELOW, *COLUMN} for room in BESIDE}
+    | {
+        room: {*BELOW, *COLUMN, *BESIDE, *ABOVE[:floor]}
+        for floor, room in enumerate(ABOVE)
+    }
+    | {"course": {*BELOW, *COLUMN, *BESIDE, *ABOVE}}
+    | {"cli": {*BELOW, *COLUMN, *BESIDE, *ABOVE, "course"}}
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

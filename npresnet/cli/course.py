@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from npresnet.cli.help import Command
+from npresnet.untrusted.files import shown_path
 
 
 @click.command(cls=Command)
@@ -65,4 +66,4 @@ def course(folder: Path, no_browser: bool, port: int | None, allow_root: bool) -
 
 def _say(folder: Path, names: Sequence[str], what: str) -> None:
     if names:
-        click.echo(f"{folder}: {what}: {', '.join(names)}")
+        click.echo(f"{shown_path(folder)}: {what}: {', '.join(names)}")

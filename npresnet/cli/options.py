@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+
+from npresnet._json import to_json
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -81,8 +82,8 @@ def use_threads(count: int | None) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    click.echo(json.dumps(value))
+    """Print a value as one line of JSON; NaN and infinities become null."""
+    click.echo(to_json(value))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.images import read_image
+from npresnet.untrusted.files import shown_path
 
 _SHOWN = 3  # the class and its runners-up
 
@@ -71,7 +72,7 @@ def predict(
             for other in answer["runners_up"]
         )
         click.echo(
-            f"{answer['image']}: {answer['class']} "
+            f"{shown_path(answer['image'])}: {answer['class']} "
             f"{100 * answer['probability']:.1f} %  (then {others})"
         )
 

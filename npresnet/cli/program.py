@@ -25,6 +25,7 @@ from npresnet.cli.report import report
 from npresnet.cli.summary import summary
 from npresnet.cli.train import train
 from npresnet.cli.verify import verify
+from npresnet.untrusted.text import shown_lines, shown_message
 
 # What is wrong with the user's input or machine: one line, no traceback.
 _EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, MemoryError)
@@ -56,7 +57,7 @@ class _Program(Group):
             raise
         except _EXPECTED as error:
             if ctx.params.get("debug"):
-                traceback.print_exc()
+                _print_traceback()
             raise _Failure(_describe(error), _USAGE) from error
 
     def main(
@@ -84,12 +85,17 @@ class _Program(Group):
         except click.ClickException as error:
             status = getattr(error, "status", _USAGE)
             kind = "error: " if status == _USAGE else ""
-            text = " ".join(error.format_message().split())
+            text = shown_message(error.format_message())
             click.echo(f"npresnet: {kind}{text}", err=True)
             sys.exit(status)
         except click.Abort:
             sys.exit(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _print_traceback() -> None:
+    """Print the traceback of the error at hand, whatever texts are in its message."""
+    click.echo(shown_lines(traceback.format_exc().rstrip()), err=True)
 
 
 def _describe(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
+from npresnet.untrusted.files import shown_path
 
 
 @click.command(cls=Command)
@@ -33,11 +34,12 @@ def report(
       npresnet report runs/NAME
     """
     from npresnet.cli.subject import identify
-    from npresnet.cli.train import load_data
+    from npresnet.cli.train import load_data, read_known_config
     from npresnet.training import RunFolder, evaluate, write_report
 
     options.use_threads(threads)
     run = RunFolder.open(folder)
+    read_known_config(run)
     subject = identify(str(run.weights_path), None, None, None, data_dir)
     network = subject.build()
     _, test = load_data(subject.dataset, subject.data_dir)
@@ -48,4 +50,4 @@ def report(
     if as_json:
         options.print_json({"report": str(path), **result.to_dict()})
         return
-    click.echo(path)
+    click.echo(shown_path(path))

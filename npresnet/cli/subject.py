@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npresnet.cli import options
 from npresnet.cli.train import build_model
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import brief, shown
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
@@ -35,15 +39,23 @@ class Subject:
         from npresnet.nn import init
 
         state_dict = weights.load(self.weights)
+        name = shown_path(self.weights)
         with init.skipped():  # every weight is replaced, or it is an error
             model = build_model(self.model, self.shortcut, len(self.classes))
         try:
             model.load_state_dict(state_dict)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{self.weights}: these are not weights of {self.model} with "
+                f"{name}: these are not weights of {self.model} with "
                 f"{len(self.classes)} classes: {error}"
             ) from None
+        for parameter, values in model.state_dict().items():
+            wrong = values.size - np.count_nonzero(np.isfinite(values))
+            if wrong:
+                raise ValueError(
+                    f"{name}: {wrong:,} of the {values.size:,} values of {parameter} "
+                    "are NaN or infinite, so that every answer would be"
+                )
         model.eval()
         return model
 
@@ -68,28 +80,44 @@ def identify(
     ValueError
         If the network or the data set stays unknown.
     """
+    from npresnet.training.run_folder import images_mismatch
+
     path = Path(weights)
     if path.is_dir():
         raise ValueError(
-            f"{path}: expected a file of weights, found a folder; "
-            f"perhaps {path / 'weights.safetensors'}"
+            f"{shown_path(path)}: expected a file of weights, found a folder; "
+            f"perhaps {shown_path(path / 'weights.safetensors')}"
         )
     if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    known_model, known_data, flip = _notes(path)
+        raise FileNotFoundError(f"{shown_path(path)}: there is no such file")
+    known_model, known_data, flip, source = _notes(path)
     name = model or known_model.get("name")
     if name is None:
         raise ValueError(
-            f"--model: {path} does not say which network it belongs to; name it"
+            f"--model: {shown_path(path)} does not say which network it belongs to; "
+            "name it"
         )
     if shortcut is None and name == known_model.get("name"):
         shortcut = known_model.get("shortcut")
+    named = dataset
     dataset = dataset or known_data.get("name")
     if dataset is None:
         raise ValueError(
-            f"--dataset: {path} does not say what it was trained on; name it"
+            f"--dataset: {shown_path(path)} does not say what it was trained on; name "
+            "it"
         )
-    facts = known_data if dataset == known_data.get("name") else facts_of(dataset)
+    if dataset != known_data.get("name"):
+        facts = facts_of(dataset)
+    else:
+        if (found := images_mismatch(known_data)) is None:
+            facts = known_data
+        elif named is None:
+            raise ValueError(
+                f"{shown_path(source)}: {found}; --dataset NAME takes what is known "
+                "of a data set by that name"
+            )
+        else:
+            facts = facts_of(dataset)
     channels, height, width = facts["image_shape"]
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
     if normalization is not None:
@@ -100,7 +128,7 @@ def identify(
         shortcut=shortcut,
         dataset=dataset,
         data_dir=data_dir or facts.get("data_dir"),
-        classes=tuple(facts["classes"]),
+        classes=tuple(shown(name) for name in facts["classes"]),
         image_shape=(channels, height, width),
         mean=mean,
         std=std,
@@ -108,25 +136,47 @@ def identify(
     )
 
 
-def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Read what lies with the weights: model, data set, whether to look at mirrors."""
+def _notes(path: Path) -> tuple[dict[str, Any], dict[str, Any], bool, Path]:
+    """Read what lies with the weights, and where.
+
+    That is: model, data set, whether to look at mirror images, and the file that says
+    so. Sections that are none are empty; `identify` looks at what it takes from them.
+    """
     from npresnet.training.run_folder import read_config
     from npresnet.weights import read_metadata
 
     beside = path.parent / "config.json"
     if path.name == "weights.safetensors" and beside.exists():
-        config = read_config(beside)
-        flip = bool(config["recipe"].get("test_flip"))
-        return config["model"], config["dataset"], flip
-    note = read_metadata(path).get("npresnet")
-    if note is None:
-        return {}, {}, False
-    try:
-        sections = json.loads(note)
-        flip = bool(sections.get("evaluation", {}).get("flip"))
-        return dict(sections["model"]), dict(sections["dataset"]), flip
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}, {}, False
+        notes = read_config(beside)
+        flip = _section(notes, "recipe").get("test_flip")
+        source = beside
+    else:
+        note = read_metadata(path).get("npresnet")
+        try:
+            notes = {} if note is None else json_text.parse(note)
+        except ValueError as error:
+            raise ValueError(
+                f"{shown_path(path)}: the note of npresnet in its header: {error}"
+            ) from None
+        flip = _section(notes, "evaluation").get("flip")
+        source = path
+    model, dataset = _section(notes, "model"), _section(notes, "dataset")
+    for where, section, names in (
+        ("model", model, ("name", "shortcut")),
+        ("dataset", dataset, ("name", "data_dir")),
+    ):
+        for name in names:
+            if not isinstance(section.get(name), str | None):
+                raise ValueError(
+                    f"{shown_path(source)}: expected a text as {where}.{name}, got "
+                    f"{brief(section[name])}"
+                )
+    return model, dataset, flip is True, source
+
+
+def _section(notes: Any, name: str) -> dict[str, Any]:
+    section = notes.get(name) if isinstance(notes, dict) else None
+    return section if isinstance(section, dict) else {}
 
 
 def facts_of(dataset: str) -> dict[str, Any]:
@@ -153,5 +203,5 @@ def facts_of(dataset: str) -> dict[str, Any]:
     from npresnet.data import names
 
     raise ValueError(
-        f"--dataset: expected one of {', '.join(names())}; got {dataset!r}"
+        f"--dataset: expected one of {', '.join(names())}; got {brief(dataset)}"
     )

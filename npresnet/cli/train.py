@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import abridged, shown_message
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
     from npresnet.nn import Module
-    from npresnet.training import Recipe, Run
+    from npresnet.training import Recipe, Run, RunFolder
 
 # Settings that have an option of their own.
 _OWN_OPTIONS = ("epochs", "batch_size", "lr")
@@ -79,7 +82,9 @@ _OWN_OPTIONS = ("epochs", "batch_size", "lr")
     metavar="DIR",
     help="Continue the run in this folder, with everything as it was.",
 )
-@click.option("--quiet", is_flag=True, help="No progress; only the result.")
+@click.option(
+    "--quiet", is_flag=True, help="No progress; only the result, and warnings."
+)
 @options.as_json
 def train(**given: Any) -> None:
     """Train a network and leave a run folder.
@@ -138,7 +143,8 @@ def train(**given: Any) -> None:
         f"{test.total:,} test images, {test.correct:,} right "
         f"({100 * test.accuracy:.2f} %), loss {test.loss:.4f}{mirrored}"
     )
-    click.echo(f"run folder: {run.folder}")
+    click.echo(f"run folder: {shown_path(run.folder)}")
+    click.echo(f"report: {shown_path(run.folder / 'report.html')}")
 
 
 def _begin(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
@@ -213,7 +219,7 @@ def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     from npresnet.training import Recipe, RunFolder
 
     folder = RunFolder.open(given["resume"])
-    config = folder.read_config()
+    config = read_known_config(folder)
     recipe = Recipe.from_dict(config["recipe"])
     plan = {
         "model": config["model"]["name"],
@@ -237,6 +243,36 @@ def _resume(given: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     return _fit(given, plan, recipe, data, {"resume": given["resume"]}), plan
 
 
+def read_known_config(folder: RunFolder) -> dict[str, Any]:
+    """Read the ``config.json`` of a run whose network and data have names here.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or one of them has none: it was trained from Python.
+    """
+    from npresnet import data, models
+    from npresnet.models.cifar import Shortcut
+
+    config = folder.read_config()
+    named = {
+        "model.name": (config["model"]["name"], models.names()),
+        "dataset.name": (config["dataset"]["name"], data.names()),
+        "model.shortcut": (
+            config["model"].get("shortcut"),
+            [None, *get_args(Shortcut)],
+        ),
+    }
+    for entry, (name, known) in named.items():
+        if name not in known:
+            names = ", ".join(filter(None, known))
+            raise ValueError(
+                f"{shown_path(folder.config_path)}: the entry {entry!r}: expected one "
+                f"of {names}, found {abridged(name)}"
+            )
+    return config
+
+
 def _fit(
     given: dict[str, Any],
     plan: dict[str, Any],
@@ -244,8 +280,6 @@ def _fit(
     data: tuple[Dataset, Dataset],
     where: dict[str, Any],
 ) -> Run:
-    from pathlib import Path
-
     from npresnet.training import fit
     from npresnet.training.progress import make_progress
 
@@ -265,13 +299,18 @@ def _fit(
         ),
         record={
             "model": {"name": plan["model"], "shortcut": plan["shortcut"]},
-            "dataset": {
-                "data_dir": str(Path(data_dir).resolve()) if data_dir else None
-            },
+            "dataset": {"data_dir": _absolute(data_dir) if data_dir else None},
             "environment": {"repeat": _repeat(given, plan, recipe)},
         },
         **where,
     )
+
+
+def _absolute(data_dir: str) -> str:
+    """Write a folder's path so that it means the same wherever a run goes on."""
+    from npresnet.data._places import expanded
+
+    return os.path.realpath(expanded(data_dir))
 
 
 def build_model(
@@ -320,7 +359,7 @@ def load_data(
         text = str(error).replace("download=True", "--download")
         if download or not _a_person_is_there():
             raise FileNotFoundError(text) from None
-        click.echo(text, err=True)
+        click.echo(shown_message(text), err=True)
         if not click.confirm("Download it now (162 MiB)?", err=True):
             raise FileNotFoundError(text) from None
     return data.load(name, data_dir, download=True)

@@ -12,7 +12,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from npresnet._files import replacing
+from npresnet._files import write_text
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import read_bytes
+
+# A notebook with its pictures has up to a megabyte; a reader's may have more.
+_MOST_BYTES = 256 << 20
 
 LIST = ".npresnet-course.json"
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>[^)#\s]+)(?P<rest>[^)]*)\)")
@@ -90,8 +95,7 @@ def hand_out(folder: Path) -> Copies:
         fate = _fate(folder / name, text, given.get(name))
         fates[fate].append(name)
         if fate in ("new", "updated"):
-            with replacing(folder / name) as new:
-                new.write_text(text, encoding="utf-8", newline="\n")
+            write_text(folder / name, text)
         if fate != "kept":
             given[name] = _digest(text.encode())
             _write_list(folder / LIST, given)
@@ -99,9 +103,11 @@ def hand_out(folder: Path) -> Copies:
 
 
 def _fate(copy: Path, text: str, given: str | None) -> str:
+    if copy.is_symlink():
+        return "kept"  # the reader's: what it leads to is none of our copies
     if not copy.exists():
         return "new"
-    now = copy.read_bytes()
+    now = read_bytes(copy, _MOST_BYTES)
     if now == text.encode():
         return "unchanged"
     return "updated" if _digest(now) == given else "kept"
@@ -131,7 +137,7 @@ def _read_list(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json_text.read(path)
         return {str(name): str(digest) for name, digest in given.items()}
     except (ValueError, AttributeError) as error:
         raise ValueError(
@@ -141,5 +147,4 @@ def _read_list(path: Path) -> dict[str, str]:
 
 
 def _write_list(path: Path, given: dict[str, str]) -> None:
-    with replacing(path) as new:
-        new.write_text(json.dumps(given, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(given, indent=1) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ class JupyterLab:
     ) -> None:
         if not installed():
             raise ModuleNotFoundError("JupyterLab is not installed", name="jupyterlab")
-        notebook = notebook.resolve()
+        notebook = Path(os.path.realpath(notebook))
         command = [
             *(sys.executable, "-m", "jupyterlab", str(notebook)),
             f"--ServerApp.root_dir={notebook.parent}",

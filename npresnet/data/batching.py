@@ -33,6 +33,7 @@ def batches(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
     drop_last: bool = False,
+    join_single: bool = False,
     start: int = 0,
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]]:
     """Go through a data set once, in batches ready for a model.
@@ -59,6 +60,9 @@ def batches(
         Likewise.
     drop_last : bool, default False
         Whether to leave out a last batch that is smaller than the others.
+    join_single : bool, default False
+        Whether a last batch of one image joins the one before, if there is one:
+        batch norm has nothing to compare a single image with.
     start : int, default 0
         Index of the first batch to draw: an epoch that was interrupted after three
         batches goes on with the very batches that it lacks at ``start=3``.
@@ -116,8 +120,10 @@ def batches(
         if shuffle:
             order = _generator(seed, epoch, _ORDER).permutation(N)
         stop = N - N % size if drop_last else N
-        for first in range(start * size, stop, size):
-            chosen = order[first : first + size]
+        joining = join_single and not drop_last and N > size and N % size == 1
+        for first in range(start * size, stop - joining, size):
+            last = stop if first + size + joining == stop else first + size
+            chosen = order[first:last]
             images = dataset.images[chosen]
             if augment is not None:
                 rng = _generator(seed, epoch, _AUGMENTATION, first // size)

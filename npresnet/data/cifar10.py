@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.data import _archive, _official, _pickle
+from npresnet.data import _archive, _official, _places
 from npresnet.data.dataset import Dataset
+from npresnet.untrusted.files import download_gone_wrong, read_bytes
+from npresnet.untrusted.pickles import read_pickle
+from npresnet.untrusted.text import RefusedFile, shown
 
 CLASSES = (
     "airplane",
@@ -86,7 +89,9 @@ def cifar10(
         A folder that holds ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or
         one of the official archives ``cifar-10-binary.tar.gz`` and
         ``cifar-10-python.tar.gz``; looked for in this order. Or one of these
-        four itself. Archives are read where they are: nothing is unpacked.
+        four itself. Archives are read where they are: nothing is unpacked. They may
+        also be a plain ``.tar`` or a ``.zip``, and their name may go on after
+        ``cifar-10``; folders and archives may lie one folder deeper.
     download : bool, default False
         Whether to fetch the binary archive, 162 MiB, where `data_dir` has none of
         these (`download_cifar10`).
@@ -117,55 +122,99 @@ def cifar10(
     .. [1] A. Krizhevsky (2009). Learning Multiple Layers of Features from Tiny
        Images. https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    where = Path(data_dir)
+    where = _places.expanded(data_dir)
     found = _find(where)
     if found is None and download:
         from npresnet.data.download import download_cifar10
 
         found = _archive_source(download_cifar10(where))
     if found is None:
-        raise FileNotFoundError(
-            f"{where}: no CIFAR-10 here; looked for {_BINARY.folder}/, "
-            f"{_PYTHON.folder}/, {_BINARY.archive} and {_PYTHON.archive} "
-            "(download=True fetches it)"
-        )
+        raise FileNotFoundError(_nothing_found(where))
     return _load(*found)
 
 
 def _find(where: Path) -> tuple[_Layout, Path, _Read] | None:
-    """Find the first complete folder, else an archive, else say what is missing."""
-    if where.is_file():
+    """Find the first complete folder, else an archive, else say what is missing.
+
+    Looked for in `where` itself first, then in every folder in it.
+    """
+    if where.is_file() and not _is_batch(where):
         return _archive_source(where)
-    folders = [(layout, where / layout.folder) for layout in _LAYOUTS]
-    folders += [(layout, where) for layout in _LAYOUTS]
+    if where.is_file():
+        where = where.parent
+    inside = _places.subfolders(where)
+    candidates = [(layout, where / layout.folder) for layout in _LAYOUTS]
+    candidates += [(layout, where) for layout in _LAYOUTS]
+    for folder in inside:
+        candidates += [(layout, folder / layout.folder) for layout in _LAYOUTS]
+        candidates += [(layout, folder) for layout in _LAYOUTS]
     incomplete = ""
-    for layout, folder in folders:
-        missing = [n for n in layout.batches if not (folder / n).is_file()]
+    for layout, folder in candidates:
+        missing = [n for n in layout.batches if not os.path.isfile(folder / n)]
         if not missing:
-            return layout, folder, _folder_reader(folder)
-        named = folder != where and folder.is_dir()
+            return layout, folder, _folder_reader(layout, folder)
+        named = folder.name == layout.folder and folder != where
+        named = named and os.path.isdir(folder)
         if not incomplete and (named or len(missing) < len(layout.batches)):
             incomplete = f"{folder}: missing {', '.join(missing)}"
-    for layout in _LAYOUTS:
-        if (where / layout.archive).is_file():
-            return _archive_source(where / layout.archive)
+    if (found := _first_archive([where, *inside])) is not None:
+        return found
     if incomplete:
         raise FileNotFoundError(incomplete)
     return None
 
 
-def _folder_reader(folder: Path) -> _Read:
+def _is_batch(path: Path) -> bool:
+    return any(path.name in (*layout.batches, layout.meta) for layout in _LAYOUTS)
+
+
+def _first_archive(folders: Iterable[Path]) -> tuple[_Layout, Path, _Read] | None:
+    """Read the first archive that holds CIFAR-10; if none does, tell of the first.
+
+    A download that was cut off may lie beside the one that came after it.
+    """
+    official = tuple(layout.archive for layout in _LAYOUTS)
+    error: Exception | None = None
+    for folder in folders:
+        for archive in _places.archives(folder, official):
+            try:
+                return _archive_source(archive)
+            except (ValueError, FileNotFoundError) as wrong:
+                error = error or wrong
+    if error is not None:
+        raise error
+    return None
+
+
+def _nothing_found(where: Path) -> str:
+    """Say what was looked for, and what there is that comes near."""
+    near = _places.similar(where)
+    if near:
+        found = f"the nearest things there are {', '.join(near)}"
+    elif where.is_dir():
+        found = "nothing there is like it"
+    else:
+        found = "there is no such folder"
+    return (
+        f"{where}: no CIFAR-10 here; looked for {_BINARY.folder}/, {_PYTHON.folder}/, "
+        f"{_BINARY.archive} and {_PYTHON.archive} (or .tar, or .zip), there and one "
+        f"folder deeper; {found} (download=True fetches it)"
+    )
+
+
+def _folder_reader(layout: _Layout, folder: Path) -> _Read:
     def read(name: str) -> bytes | None:
         path = folder / name
-        return path.read_bytes() if path.is_file() else None
+        limit = _META_LIMIT if name == layout.meta else layout.limit
+        return read_bytes(path, limit) if path.is_file() else None
 
     return read
 
 
 def _archive_source(archive: Path) -> tuple[_Layout, Path, _Read]:
-    """Read all that an archive has to offer, whichever layout it is in."""
+    """Read all that an archive has to offer, whichever layout and folder it is in."""
     limits = {
-        f"{layout.folder}/{name}": limit
+        name: limit
         for layout in _LAYOUTS
         for name, limit in (
             *((batch, layout.limit) for batch in layout.batches),
@@ -173,23 +222,28 @@ def _archive_source(archive: Path) -> tuple[_Layout, Path, _Read]:
         )
     }
     files = _archive.read_members(archive, limits)
+    folders = sorted({name.rpartition("/")[0] for name in files}, key=len)
+    incomplete = ""
     for layout in _LAYOUTS:
-        missing = [n for n in layout.batches if f"{layout.folder}/{n}" not in files]
-        if not missing:
-            return layout, archive, _member_reader(files, layout.folder)
-        if len(missing) < len(layout.batches):
-            raise FileNotFoundError(
-                f"{archive}: missing {', '.join(missing)} in {layout.folder}"
-            )
+        for folder in folders:
+            prefix = f"{folder}/" if folder else ""
+            missing = [n for n in layout.batches if prefix + n not in files]
+            if not missing:
+                return layout, archive, _member_reader(files, prefix)
+            if not incomplete and len(missing) < len(layout.batches):
+                inside = f" in {folder}" if folder else ""
+                incomplete = f"{archive}: missing {', '.join(missing)}{inside}"
+    if incomplete:
+        raise FileNotFoundError(incomplete)
     raise ValueError(
         f"{archive}: not a CIFAR-10 archive, it has neither {_BINARY.folder} nor "
         f"{_PYTHON.folder}"
     )
 
 
-def _member_reader(files: dict[str, bytes], folder: str) -> _Read:
+def _member_reader(files: dict[str, bytes], prefix: str) -> _Read:
     def read(name: str) -> bytes | None:
-        return files.pop(f"{folder}/{name}", None)  # lets go of what has been used
+        return files.pop(prefix + name, None)  # lets go of what has been used
 
     return read
 
@@ -203,7 +257,7 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
         labels = np.empty(len(names) * _RECORDS, np.int64)
         for i, name in enumerate(names):
             part = slice(i * _RECORDS, (i + 1) * _RECORDS)
-            content = _content(layout, where / name, read)
+            content = _content(where / name, read)
             official[where / name] = _official.is_official(name, content)
             decode = _decode_binary if layout is _BINARY else _decode_python
             pixels, kinds = decode(content, where / name)
@@ -224,15 +278,12 @@ def _load(layout: _Layout, where: Path, read: _Read) -> tuple[Dataset, Dataset]:
     return sets[0], sets[1]
 
 
-def _content(layout: _Layout, path: Path, read: _Read) -> bytes:
-    """Read one batch, having looked at its size first where it is a file."""
-    if path.is_file() and path.stat().st_size > layout.limit:
-        raise ValueError(
-            f"{path}: {path.stat().st_size:,} bytes, expected no more than "
-            f"{layout.limit:,}"
-        )
+def _content(path: Path, read: _Read) -> bytes:
+    """Read one batch, unless something stands in its place."""
     content = read(path.name)
     assert content is not None  # `_find` has seen it
+    if (instead := download_gone_wrong(content[:512])) is not None:
+        raise ValueError(f"{path}: not a batch of CIFAR-10: it is {instead}")
     return content
 
 
@@ -262,6 +313,10 @@ def _decode_python(
         raise ValueError(
             f"{path}: data has shape {pixels.shape}, expected {(_RECORDS, _PIXELS)}"
         )
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+        labels = labels.reshape(-1).tolist()
+    if isinstance(labels, list):
+        labels = [int(n) if isinstance(n, np.integer) else n for n in labels]
     if not isinstance(labels, list) or not all(type(one) is int for one in labels):
         raise ValueError(f"{path}: expected labels to be a list of integers")
     if len(labels) != _RECORDS:
@@ -273,8 +328,8 @@ def _decode_python(
 
 def _unpickled(content: bytes, path: Path) -> dict[Any, Any]:
     try:
-        value = _pickle.loads(content)
-    except ValueError as error:
+        value, _ = read_pickle(content)
+    except RefusedFile as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a dict, got a {type(value).__name__}")
@@ -298,8 +353,6 @@ def _check_labels(labels: NDArray[np.int64], path: Path) -> None:
 def _check_classes(layout: _Layout, where: Path, read: _Read) -> None:
     """Compare the class names with the official ones, where a file has them."""
     path = where / layout.meta
-    if path.is_file() and path.stat().st_size > _META_LIMIT:
-        raise ValueError(f"{path}: larger than {_META_LIMIT:,} bytes")
     content = read(layout.meta)
     if content is None:
         return
@@ -317,5 +370,5 @@ def _check_classes(layout: _Layout, where: Path, read: _Read) -> None:
     for label, (name, official) in enumerate(zip(names, CLASSES, strict=True)):
         if name != official:
             raise ValueError(
-                f"{path}: class {label} is {str(name)[:40]!r}, expected {official!r}"
+                f"{path}: class {label} is '{shown(name, 40)}', expected {official!r}"
             )

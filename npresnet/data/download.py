@@ -7,6 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from npresnet.data import _places
+
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -41,7 +43,7 @@ def download_cifar10(
     ValueError
         If what was fetched is not the official archive.
     """
-    folder = Path(data_dir)
+    folder = _places.expanded(data_dir)
     target = folder / ARCHIVE
     if target.exists():
         if target.is_file() and _md5(target) == MD5:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet._files import replacing
+from npresnet._files import write_text
+from npresnet._json import to_json
 from npresnet.models import CifarResNet, names
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import abridged, shown_message
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -113,32 +116,41 @@ class DepthRuns:
                     f"{self.folder}: expected a new folder, or one of earlier runs"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as new:
-                text = json.dumps(settings, indent=2)
-                new.write_text(text + "\n", encoding="utf-8")
+            write_text(path, to_json(settings, indent=2) + "\n")
             return
+        kept = json_text.read(path)
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            # A setting that did not exist yet has its default.
+            words = {"description": "", "source": ""}
+            kept["recipe"] = self._recipe_settings(
+                type(self.recipe).from_dict({**words, **kept["recipe"]})
+            )
             differing = [
-                f"{name} {kept[section].get(name)!r}, not {value!r}"
+                f"{name} {abridged(kept[section].get(name))}, not {value!r}"
                 for section, values in settings.items()
                 for name, value in values.items()
                 if kept[section].get(name) != value
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: not readable as settings ({error})") from None
+            raise ValueError(
+                f"{shown_path(path)}: not readable as settings ({shown_message(error)})"
+            ) from None
         if differing:
             raise ValueError(
                 f"{self.folder}: its runs have {', '.join(differing)}; name another "
                 "folder"
             )
 
+    @staticmethod
+    def _recipe_settings(recipe: Recipe) -> dict[str, Any]:
+        settings = recipe.to_dict()
+        del settings["description"], settings["source"]  # words, which may change
+        return settings
+
     def _settings(self) -> dict[str, dict[str, Any]]:
         train, test = self.train_set, self.test_set
-        recipe = self.recipe.to_dict()
-        del recipe["description"], recipe["source"]  # words, which may change
         return {
-            "recipe": recipe,
+            "recipe": self._recipe_settings(self.recipe),
             "dataset": {
                 "name": train.name,
                 "train_sha256": train.digest(),

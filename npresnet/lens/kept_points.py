@@ -7,19 +7,22 @@ measured, and is refused where something else is to be measured.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from npresnet._files import replacing
+from npresnet._files import OpenFolder, write_text
+from npresnet._json import to_json
 from npresnet.nn import Module
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import shown
 
 Values = tuple[float, ...]
 
@@ -57,6 +60,7 @@ class KeptPoints:
         self.settings = dict(settings)
         self.values: dict[int, Values] = {}
         self._written_at, self._unwritten = -math.inf, False
+        self._folder: OpenFolder | None = None  # within `written`
         if self.path is None:
             return
         if self.path.exists():
@@ -73,24 +77,46 @@ class KeptPoints:
     @contextmanager
     def written(self) -> Iterator[None]:
         """Write what is known when a ``with`` block ends, however it does."""
-        try:
-            yield
-        finally:
-            self.write()
+        with ExitStack() as stack:
+            if self.path is not None:
+                self._folder = stack.enter_context(OpenFolder(self.path.parent))
+            try:
+                yield
+            finally:
+                try:
+                    self.write()
+                finally:
+                    self._folder = None
 
     def write(self) -> None:
-        """Write everything that is known, unless the file knows it."""
+        """Write everything that is known, unless the file knows it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder was moved meanwhile; the points go with it.
+        """
         if self.path is None or not self._unwritten:
             return
-        points = {str(point): list(self.values[point]) for point in sorted(self.values)}
+        points = {
+            # JSON has no NaN and no infinities; `float` reads them from texts.
+            str(point): [v if math.isfinite(v) else str(v) for v in self.values[point]]
+            for point in sorted(self.values)
+        }
         contents = {"kind": _KIND, "settings": self.settings, "points": points}
-        with replacing(self.path) as new:
-            new.write_text(json.dumps(contents) + "\n", encoding="utf-8")
+        text = to_json(contents) + "\n"
+        if self._folder is None:
+            write_text(self.path, text)
+        else:
+            with self._folder.replacing(self.path.name) as file:
+                file.write(text.encode())
         self._written_at, self._unwritten = time.monotonic(), False
+        if self._folder is not None:
+            self._folder.check_place()
 
     def _read(self, path: Path) -> dict[int, Values]:
         try:
-            contents = json.loads(path.read_text(encoding="utf-8"))
+            contents = json_text.read(path)
             if contents["kind"] != _KIND:
                 raise ValueError
             settings = dict(contents["settings"])
@@ -98,16 +124,17 @@ class KeptPoints:
                 int(point): tuple(map(float, values))
                 for point, values in contents["points"].items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise ValueError(
-                f"{path}: expected a file of points that an unfinished measurement left"
+                f"{shown_path(path)}: expected a file of points that an unfinished "
+                "measurement left"
             ) from None
         for name, wanted in self.settings.items():
             if settings.get(name) != wanted:
                 raise ValueError(
-                    f"{path}: its points were measured with different {name} "
-                    f"({_brief(settings.get(name))}, now {_brief(wanted)}); name "
-                    "another file, or remove it"
+                    f"{shown_path(path)}: its points were measured with different "
+                    f"{name} ({_brief(settings.get(name))}, now {_brief(wanted)}); "
+                    "name another file, or remove it"
                 )
         return points
 
@@ -138,4 +165,4 @@ def structure(model: Module) -> str:
 
 def _brief(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 20 else f"{text[:8]}..."
+    return shown(text, 20 if len(text) <= 20 else 8)

@@ -121,15 +121,18 @@ class Result:
             )
         if not target.parent.is_dir():
             raise FileNotFoundError(f"{target.parent}: there is no such folder")
-        if suffix in PICTURES:
-            save_figure(self.plot(), target)
-            return
-        text = self._json() if suffix == ".json" else self.records().csv()
-        with replacing(target) as new:
-            new.write_text(text, encoding="utf-8", newline="")
+        content = self.content(suffix)
+        with replacing(target) as file:
+            file.write(content)
 
-    def _json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+    def content(self, ending: str) -> bytes:
+        """Return what `save` writes into a file whose name ends so."""
+        if ending in PICTURES:
+            return picture(self.plot(), ending)
+        if ending == ".csv":
+            return self.records().csv().encode()
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        return text.encode()
 
     def __repr__(self) -> str:
         parts = [str(self.table()), self.summary()]
@@ -228,12 +231,13 @@ class Table:
         return text.getvalue()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture, whole or not at all; the ending decides the format."""
+def picture(figure: Figure, ending: str) -> bytes:
+    """Return a picture as a file holds it; the ending decides the format."""
     from npresnet.plots import style
 
-    with replacing(path) as new:
-        style.save(figure, new)
+    file = io.BytesIO()
+    style.save(figure, file, format=ending.removeprefix("."))
+    return file.getvalue()
 
 
 def plain(value: Any) -> Any:

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.untrusted.pickle_values import Placeholder
+from npresnet.untrusted.text import brief, shown
+
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
 # Words that other implementations use: part of a name -> our part.
 _SYNONYMS = {"shortcut": "downsample", "linear": "fc"}
+# What wrappers of PyTorch put before all names: DataParallel and AveragedModel,
+# torch.compile.
+_WRAPPERS = ("module", "_orig_mod")
 _SHOWN = 5  # names listed in an error
 
 
@@ -36,16 +42,18 @@ def translate(
             return translate(state_dict[key], own)
     translated: dict[str, NDArray[Any]] = {}
     for name, value in state_dict.items():
+        if name == "n_averaged" and name not in own:  # how many AveragedModel took
+            continue
         target = name if name in own else _our_name(str(name), own)
         if target in translated:
-            raise ValueError(f"state_dict has two entries for {target!r}")
+            raise ValueError(f"state_dict has two entries for {brief(target)}")
         translated[target] = _array(name, value)
     return translated
 
 
 def _our_name(name: str, own: Mapping[str, Any]) -> str:
     parts = name.split(".")
-    if parts[0] == "module":
+    while parts[0] in _WRAPPERS and len(parts) > 1:
         parts = parts[1:]
     plain = ".".join(parts)
     if plain in own:
@@ -55,10 +63,15 @@ def _our_name(name: str, own: Mapping[str, Any]) -> str:
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, Placeholder):
+        raise TypeError(
+            f"state_dict[{brief(name)}] must be an array of numbers, but the file has "
+            f"{value}; in PyTorch, save model.state_dict()"
+        )
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"state_dict[{name!r}] must be an array of numbers, got "
+            f"state_dict[{brief(name)}] must be an array of numbers, got "
             f"{type(value).__name__} of {array.dtype}"
         )
     return array
@@ -85,7 +98,7 @@ def compare(
     ]
     unexpected = [name for name in given if name not in own]
     wrong = [
-        f"{name} {given[name].shape} instead of {own[name].shape}"
+        f"{shown(name)} {given[name].shape} instead of {own[name].shape}"
         for name in given
         if name in own and given[name].shape != own[name].shape
     ]
@@ -103,4 +116,4 @@ def _complaint(what: str, names: list[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return [f"{what}: {', '.join(names[:_SHOWN])}{more}"]
+    return [f"{what}: {', '.join(map(shown, names[:_SHOWN]))}{more}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from npresnet.plots import style
 
@@ -19,7 +19,8 @@ _WIDE = 30
 
 
 def learning_curves(
-    history: Sequence[Mapping[str, float | None]], path: str | Path | None = None
+    history: Sequence[Mapping[str, float | None]],
+    path: str | Path | BinaryIO | None = None,
 ) -> Figure:
     """Draw the learning curves of a run.
 
@@ -29,8 +30,9 @@ def learning_curves(
         One row per epoch, as ``Run.history`` and ``metrics.csv`` have them:
         ``epoch``, ``lr``, and ``<set>_loss`` (nats) and ``<set>_accuracy`` (0 to 1)
         for the sets ``train``, ``validation`` and ``test``, as far as measured.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
+    path : path or binary file, optional
+        Where to write the picture; the suffix decides the format. An open file gets
+        a PNG.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,6 +190,18 @@ def caption(figure: Figure, text: str) -> None:
     figure.supxlabel(text, x=0.01, ha="left", fontsize=9, color="#444444")
 
 
-def save(figure: Figure, path: str | Path, dpi: int = 150) -> None:
-    """Write a figure; the suffix decides the format (PNG, SVG, PDF)."""
-    figure.savefig(path, dpi=dpi)
+def save(
+    figure: Figure,
+    path: str | Path | BinaryIO,
+    dpi: int = 150,
+    *,
+    format: str = "png",
+) -> None:
+    """Write a figure; the suffix decides the format (PNG, SVG, PDF).
+
+    A file that is open has none; there, `format` decides.
+    """
+    if isinstance(path, str | Path):
+        figure.savefig(path, dpi=dpi)
+    else:
+        figure.savefig(path, dpi=dpi, format=format)

@@ -14,8 +14,6 @@ notices one that is not.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,11 +23,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import weights
-from npresnet._files import replacing
+from npresnet._files import FileIn, held
+from npresnet._forms import NUMBER, NUMBER_OR_NULL, TEXT, MapOf, mismatch, number, whole
+from npresnet._json import to_json
+from npresnet.untrusted import json_text
+from npresnet.untrusted.files import shown_path
+from npresnet.weights.files import write
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
 _AVERAGE = "average/"
+# The JSON in the header.
+_STATE: dict[str, Any] = {
+    "run": TEXT,
+    "history": [MapOf(NUMBER_OR_NULL)],
+    "part": {
+        "steps": whole(),
+        "loss_sum": NUMBER,
+        "correct": whole(),
+        "seconds": number(0),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -101,8 +115,15 @@ class Checkpoint:
         return None
 
 
-def save(path: Path, checkpoint: Checkpoint) -> None:
+def save(path: Path | FileIn, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the one that was there becomes `previous_path`.
+
+    Parameters
+    ----------
+    path : path or FileIn
+        Where; `FileIn` for a folder that is held open.
+    checkpoint : Checkpoint
+        What.
 
     Raises
     ------
@@ -110,17 +131,18 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         If it cannot be written; the checkpoint that was there stays.
     """
     tensors = dict(checkpoint.tensors())
-    facts = json.dumps(
+    facts = to_json(
         {
             "run": checkpoint.run,
             "history": checkpoint.history,
             "part": asdict(checkpoint.part),
         }
     )
-    with replacing(path) as new:
-        weights.save(new, tensors, {"state": facts, "sha256": _digest(tensors, facts)})
-        if path.exists():
-            os.replace(path, previous_path(path))
+    notes = {"state": facts, "sha256": _digest(tensors, facts)}
+    with held(path) as file_in:
+        folder, name = file_in.folder, file_in.name
+        with folder.replacing(name, previous=previous_path(Path(name)).name) as file:
+            write(file, tensors, notes)
 
 
 def load(path: Path) -> Checkpoint:
@@ -133,24 +155,25 @@ def load(path: Path) -> Checkpoint:
     ValueError
         If it is cut short, or its contents are not those that were written.
     """
+    name = shown_path(path)
     tensors = weights.load(path)
     notes = weights.read_metadata(path)
     try:
         facts = notes["state"]
         intact = notes["sha256"] == _digest(tensors, facts)
-        state = json.loads(facts)
-        part = PartOfEpoch(**state["part"])
-        run, history = str(state["run"]), list(state["history"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError(f"{path}: not a checkpoint of a run") from None
+        state = json_text.parse(facts)
+    except (KeyError, ValueError):
+        raise ValueError(f"{name}: not a checkpoint of a run") from None
+    if (found := mismatch(state, _STATE)) is not None:
+        raise ValueError(f"{name}: not a checkpoint of a run: {found}")
     if not intact:
-        raise ValueError(f"{path}: the checkpoint's contents do not match its checksum")
+        raise ValueError(f"{name}: the checkpoint's contents do not match its checksum")
     return Checkpoint(
         _part(tensors, _MODEL),
         _part(tensors, _OPTIMIZER),
-        history,
-        part,
-        run,
+        state["history"],
+        PartOfEpoch(**{name: state["part"][name] for name in _STATE["part"]}),
+        state["run"],
         _part(tensors, _AVERAGE),
     )
 
@@ -183,15 +206,17 @@ def load_latest(path: Path) -> tuple[Checkpoint | None, str | None]:
     return None, None
 
 
-def set_aside(path: Path) -> Path:
+def set_aside(path: Path | FileIn) -> Path:
     """Give a damaged checkpoint another name, and return that.
 
     Otherwise the next `save` would put it in the place of the one before it, the
     only one that is whole.
     """
-    aside = path.with_name(f"{path.stem}-damaged{path.suffix}")
-    os.replace(path, aside)
-    return aside
+    with held(path) as file_in:
+        name = Path(file_in.name)
+        aside = f"{name.stem}-damaged{name.suffix}"
+        file_in.folder.rename(file_in.name, aside)
+        return file_in.folder.path / aside
 
 
 def previous_path(path: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from npresnet._json import to_json
 from npresnet.training import machine
 from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
@@ -100,6 +101,17 @@ def headline(config: Mapping[str, Any], recipe: Recipe, folder: RunFolder) -> st
     )
 
 
+def left_over(recipe: Recipe, images: int) -> str | None:
+    """Say what becomes of images that fill no batch, if it is no batch of their own."""
+    batches = f"batches of {recipe.batch_size}"
+    if recipe.joins_last_image(images):
+        return f"{batches}: 1 image left over, which joins an epoch's last batch"
+    rest = images % recipe.batch_size
+    if recipe.last_batch == "drop" and rest:
+        return f"{batches}: {rest:,} image{'s' * (rest > 1)} left out of every epoch"
+    return None
+
+
 def _digest(state_dict: Mapping[str, NDArray[Any]]) -> str:
     checksum = hashlib.sha256()
     for name, array in state_dict.items():
@@ -131,4 +143,4 @@ def metadata(config: Mapping[str, Any]) -> dict[str, str]:
         "dataset": config["dataset"],
         "evaluation": {"flip": bool(config["recipe"].get("test_flip"))},
     }
-    return {"npresnet": json.dumps(sections)}
+    return {"npresnet": to_json(sections)}

@@ -12,7 +12,7 @@ from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress, make_progress
 from npresnet.training.recipe import Recipe
 from npresnet.training.run_folder import RunFolder
-from npresnet.training.sets import prepare
+from npresnet.training.sets import check_settings, prepare
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
@@ -95,12 +95,13 @@ def fit(
         If the settings, the data and the model do not fit each other, or what is
         given to a resumed run disagrees with its folder.
     FileExistsError
-        If `out` already holds a run.
+        If `out` already holds a run, or a file that a run would replace.
     BlockingIOError
         If another run is under way in the folder.
     OSError
         If the folder cannot be written to, or the disk is full; what was there
-        stays.
+        stays. If the folder was moved meanwhile, or another one has its name: the
+        run stops, with a checkpoint where its folder is now.
     FloatingPointError
         If a NaN or an infinity comes up, with the step and the layer where it came
         up first; the last weights without one stay.
@@ -128,6 +129,7 @@ def fit(
         chosen = recipes.get(recipe) if isinstance(recipe, str) else recipe
         resolved = chosen.changed(**given)
         sets = prepare(resolved, train, test, validation_set)
+        check_settings(resolved, sets.train)
         resolved = resolved.fitted_to(len(sets.train))
         facts = configuration.describe(model, *sets, record)
         config = {**facts, "recipe": resolved.to_dict(), "seed": seed}
@@ -135,10 +137,11 @@ def fit(
 
     with folder.locked() as held:
         if not held:
-            watch.message(f"{folder.path}: no locks here; start no second run")
+            watch.warning(f"{folder.path}: no locks here; start no second run")
         if resume is None:
             folder.refuse_used()  # somebody may have been quicker
             with folder.naming_errors("nothing was begun"):
+                folder.remove_leftovers(of_older_versions=False)
                 folder.write_config(config)
             start = None
         else:

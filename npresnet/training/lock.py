@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from npresnet._files import OpenFolder
+
 _NAME = ".lock"
+# Where the number of the process stands: on Windows nobody else can read the byte that
+# is locked, the first.
+_START = 1 if sys.platform == "win32" else 0
+_NUMBER = re.compile(rb"\s?(\d{1,20})\s?")
 # What a file system answers that has no locks.
 _WITHOUT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[bool]:
+def locked(folder: Path | OpenFolder) -> Iterator[bool]:
     """Keep other processes, and other threads, out within a ``with`` block.
 
     Yields
@@ -28,46 +35,80 @@ def locked(folder: Path) -> Iterator[bool]:
     BlockingIOError
         If somebody else holds the lock.
     OSError
-        If the folder cannot be written to.
+        If the folder cannot be written to, or its ``.lock`` is a link or no file.
 
     Notes
     -----
     The lock is the system's, on the open file: a process that is killed lets go of
     it, and the file that it leaves behind means nothing.
     """
-    path = folder / _NAME
-    descriptor, held = _take(path)
-    try:
-        with suppress(OSError):  # a full disk; the lock holds without it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield held
-    finally:
-        # Removed while it is still held (see `_take`), but Windows cannot remove a
-        # file that is open.
-        if sys.platform == "win32":
-            os.close(descriptor)
-        with suppress(OSError):
-            path.unlink()
-        if sys.platform != "win32":
-            os.close(descriptor)
-
-
-def _take(path: Path) -> tuple[int, bool]:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with ExitStack() as stack:
+        if not isinstance(folder, OpenFolder):
+            folder = stack.enter_context(OpenFolder(folder))
+        descriptor, held, keep = _take(folder)
         try:
+            with suppress(OSError):  # a full disk; the lock holds without it
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, b" " * _START + f"{os.getpid()}\n".encode())
+            yield held
+        finally:
+            _leave(folder, descriptor, keep)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise FileExistsError where ``.lock`` is none that a process left behind."""
+    if not folder.is_dir():
+        return
+    with OpenFolder(folder) as opened:
+        if not opened.exists(_NAME):
+            return
+        descriptor = opened.open(_NAME, os.O_RDONLY)
+    try:
+        text = os.read(descriptor, 64)
+    except PermissionError:  # Windows: it is held just now
+        return
+    finally:
+        os.close(descriptor)
+    if text and not _NUMBER.fullmatch(text):
+        raise FileExistsError(
+            f"{folder / _NAME}: expected the lock of a run, found a file of somebody "
+            "else's; name another folder, or move it away"
+        )
+
+
+def _take(folder: OpenFolder) -> tuple[int, bool, bool]:
+    """Open and lock the file; tell whether it is locked, and whether it is to stay."""
+    while True:
+        try:
+            created = True
+            descriptor = folder.open(_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            created = False
+            try:
+                descriptor = folder.open(_NAME, os.O_RDWR)
+            except FileNotFoundError:  # its holder has just removed it
+                continue
+        try:
+            found = os.fstat(descriptor)
+            if found.st_nlink > 1:
+                raise FileExistsError(
+                    errno.EEXIST,
+                    "expected the lock of a run, found a file that has other names, "
+                    "too; it was left alone",
+                    str(folder.path / _NAME),
+                )
             held = _lock(descriptor)
             # Whoever held it before may have removed the file since it was opened:
             # then a third process would lock another one of the same name.
-            if not held or _is_still(path, descriptor):
-                return descriptor, held
+            if not held or _is_still(folder, descriptor):
+                # An empty one is not ours: a lock says who holds it, or did.
+                return descriptor, held, not created and not found.st_size
         except BlockingIOError:
-            holder = os.read(descriptor, 20).strip()
+            holder = _holder(descriptor)
             os.close(descriptor)
-            who = f" (process {holder.decode()})" if holder.isdigit() else ""
+            who = f" (process {holder})" if holder else ""
             raise BlockingIOError(
-                f"{path.parent}: another run is under way in this folder{who}"
+                f"{folder.path}: another run is under way in this folder{who}"
             ) from None
         except BaseException:
             os.close(descriptor)
@@ -75,38 +116,49 @@ def _take(path: Path) -> tuple[int, bool]:
         os.close(descriptor)
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _leave(folder: OpenFolder, descriptor: int, keep: bool) -> None:
+    """Remove the file, or leave it as it was found; let go of the lock."""
+    if keep:
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+        os.close(descriptor)
+        return
+    # Removed while it is still held (see `_take`), but Windows cannot remove a file
+    # that is open.
+    ours = _is_still(folder, descriptor)
+    if sys.platform == "win32":
+        os.close(descriptor)
+    if ours:
+        with suppress(OSError):
+            folder.remove(_NAME)
+    if sys.platform != "win32":
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    with suppress(OSError):
+        os.lseek(descriptor, _START, os.SEEK_SET)
+        if number := _NUMBER.fullmatch(os.read(descriptor, 24)):
+            return number[1].decode()
+    return ""
+
+
+def _is_still(folder: OpenFolder, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+        return os.path.samestat(folder.stat(_NAME), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-if sys.platform == "win32":
-    import msvcrt
+def _lock(descriptor: int) -> bool:
+    """Lock an open file, or raise BlockingIOError; False where there are no locks."""
+    from filelock import lock_descriptor
 
-    _BEYOND = 1 << 30  # bytes: locked ones cannot be read, so take none that are there
-
-    def _lock(descriptor: int) -> bool:
-        os.lseek(descriptor, _BEYOND, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(errno.EWOULDBLOCK, str(error)) from None
-        finally:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    try:
+        if not lock_descriptor(descriptor, blocking=False):
+            raise BlockingIOError(errno.EWOULDBLOCK, "locked by another")
+    except OSError as error:
+        if error.errno not in _WITHOUT:
             raise
-        except OSError as error:
-            if error.errno not in _WITHOUT:
-                raise
-            return False
-        return True
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import signal
 import time
@@ -29,7 +30,7 @@ from npresnet.training.metrics import Row
 from npresnet.training.progress import Progress
 from npresnet.training.recipe import Recipe
 from npresnet.training.report import write_report
-from npresnet.training.run_folder import RunFolder
+from npresnet.training.run_folder import FolderMoved, RunFolder
 from npresnet.training.sets import Sets
 from npresnet.training.step import take_step
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from npresnet.nn import CrossEntropyLoss, Module
 
 _SECONDS_BETWEEN_PICTURES = 10
+_OF_PACE = ("seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ class Session:
         self.step_callbacks, self.sets = step_callbacks, sets
         self.checkpoint_seconds = checkpoint_seconds
         self.identity = configuration.identity(config)
-        self.recipe, self.seed = Recipe.from_dict(config["recipe"]), int(config["seed"])
+        # A run from before there was such a setting goes on as it began.
+        self.recipe = Recipe.from_dict({"last_batch": "keep", **config["recipe"]})
+        self.seed = int(config["seed"])
         self.history: list[Row] = []
         self.part = PartOfEpoch()
         # False within a step: the state is then neither the old one nor the new one.
@@ -115,21 +119,29 @@ class Session:
                     result = self._run_epochs(stop)
                 except KeyboardInterrupt:
                     raise self._interrupted(stop) from None
+                except FolderMoved:
+                    raise self._moved(stop) from None
         finally:
             self.watch.close()
-        self._finish(result)
+        try:
+            self._finish(result)
+        except FolderMoved:
+            raise self._moved(None) from None
         return Run(self.folder.path, self.recipe, self.history, result)
 
     def _finish(self, result: Evaluation) -> None:
         """Leave the model as it was measured, and write the report."""
         self.averaging.settle()
         self.model.train()
+        self.folder.check_place()
         with self.folder.naming_errors("the weights and all figures are written"):
             write_report(self.folder, self.sets.test, result)
 
     def _begin(self, start: Checkpoint | None) -> None:
         headline = configuration.headline(self.config, self.recipe, self.folder)
         self.watch.message(headline)
+        if left_over := configuration.left_over(self.recipe, len(self.sets.train)):
+            self.watch.message(left_over)
         if start is None:
             # The first weights, too: whoever resumes need not have them.
             self._save_checkpoint()
@@ -166,7 +178,7 @@ class Session:
     @property
     def seen(self) -> int:
         """Images that the epoch under way has learnt from."""
-        return min(self.part.steps * self.recipe.batch_size, len(self.sets.train))
+        return self.recipe.images_of(self.part.steps, len(self.sets.train))
 
     def _epoch(self, epoch: int, stop: StopRequest) -> tuple[Row, Evaluation | None]:
         """Train what is left of an epoch and measure it."""
@@ -206,6 +218,8 @@ class Session:
             epoch=epoch,
             augment=self.recipe.make_augmentation(self.sets.train.images.shape[1]),
             dtype=_dtype(self.model),
+            drop_last=self.recipe.last_batch == "drop",
+            join_single=self.recipe.last_batch == "join",
             start=start,
         )
 
@@ -231,6 +245,7 @@ class Session:
                 self._tell(len(labels))
                 for step_callback in self.step_callbacks:
                     step_callback((epoch - 1) * self.steps + self.part.steps)
+                self.folder.check_place()
                 if time.monotonic() - self.saved_at >= self.checkpoint_seconds:
                     self._try_to_save_checkpoint()
 
@@ -296,6 +311,11 @@ class Session:
     # --------------------------------------------------------------- the disk
 
     def _save_checkpoint(self) -> None:
+        self.folder.check_place()
+        self._put_checkpoint()
+
+    def _put_checkpoint(self) -> None:
+        """Write a checkpoint into the run's folder, wherever that is by now."""
         state = Checkpoint(
             self.averaging.training_state(),
             self.optimizer.state_dict(),
@@ -312,15 +332,17 @@ class Session:
                 f"{not_finite.describe(array)} in {name}"
             )
         with self.folder.naming_errors(self._kept()):
-            checkpoint.save(self.folder.checkpoint_path, state)
+            checkpoint.save(self.folder.checkpoint, state)
         self.saved, self.saved_at = self.position, time.monotonic()
 
     def _try_to_save_checkpoint(self) -> None:
         """Save, but let an hour's work not end for a disk that is full just now."""
         try:
             self._save_checkpoint()
+        except FolderMoved:
+            raise
         except OSError as error:
-            self.watch.message(
+            self.watch.warning(
                 f"no checkpoint, going on: {error.filename}: {error.strerror}"
             )
             self.saved_at = time.monotonic()
@@ -340,6 +362,7 @@ class Session:
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to a checkpoint; the other files may be older or newer."""
+        self._check(start)
         self.model.load_state_dict(start.model)
         self.optimizer.load_state_dict(start.optimizer)
         self.averaging.load_state_dict(start.average)
@@ -349,6 +372,25 @@ class Session:
             self.drawn = time.monotonic()
         if self.history and not self.part.steps:  # else: weights within an epoch
             self._write_results()
+
+    def _check(self, start: Checkpoint) -> None:
+        """Refuse a checkpoint that no run with these settings has left."""
+        path, rows = self.folder.checkpoint_path, start.history
+        expected = {"lr", "train_loss", "train_accuracy", *_OF_PACE}
+        for number, row in enumerate(rows, 1):
+            lacking = sorted(name for name in expected if row.get(name) is None)
+            if row.get("epoch") != number or lacking or row.keys() != rows[0].keys():
+                raise ValueError(
+                    f"{path}: epoch {number} of its history: expected the figures of "
+                    "an epoch, as metrics.csv has them"
+                )
+        left = self.recipe.epochs - len(rows)
+        steps = self._steps_of(len(rows) + 1) if left > 0 else 0
+        if left < 0 or start.part.steps > steps:
+            raise ValueError(
+                f"{path}: it is further than a run of {self.recipe.epochs} epochs with "
+                f"{self.steps} steps each"
+            )
 
     # ---------------------------------------------------------------- in words
 
@@ -366,27 +408,50 @@ class Session:
             return "no epoch was complete"
         return f"the weights of epoch {epochs} are kept"
 
-    def _interrupted(self, stop: StopRequest) -> TrainingInterrupted:
+    def _interrupted(self, stop: StopRequest) -> TrainingInterrupted | FolderMoved:
         """Save what there is, and say what became of it."""
-        trouble = ""
-        # `postponed` ends in a KeyboardInterrupt, as the run was asked to stop.
-        with suppress(KeyboardInterrupt), stop.postponed():
-            if self.whole and self.saved != self.position:
-                try:
-                    self._save_checkpoint()
-                except (OSError, FloatingPointError) as error:
-                    trouble = f" ({error})"
+        try:
+            self.folder.check_place()
+        except FolderMoved:
+            return self._moved(stop)
+        trouble = self._save_what_there_is(stop)
         number = stop.signal_number or signal.SIGINT
         cause = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
         text = f"stopped by {cause} {self._place()}"
         if len(self.history) < self.recipe.epochs:
-            fate = "nothing is lost"
-            if self.saved != self.position:
-                epoch, step = self.saved or (0, 0)
-                fate = f"kept: epoch {epoch + 1} after its step {step}{trouble}"
-            text += f"; {fate}; continue with: npresnet train --resume "
+            text += f"; {self._fate(trouble)}; continue with: npresnet train --resume "
             text += str(self.folder.path)
         return TrainingInterrupted(text, self.folder.path, number)
+
+    def _moved(self, stop: StopRequest | None) -> FolderMoved:
+        """Save what there is to where the folder went, and say what became of it."""
+        where = self.folder.whereabouts()
+        text = "the run folder was moved or removed"
+        if where is not None:
+            trouble = self._save_what_there_is(stop)
+            text += (
+                f", it is now {where}; stopped {self._place()}; {self._fate(trouble)}; "
+                f"continue with: npresnet train --resume {where}"
+            )
+        return FolderMoved(errno.ENOENT, text, str(self.folder.path))
+
+    def _save_what_there_is(self, stop: StopRequest | None) -> str:
+        """Write a last checkpoint; return what was in the way, or nothing."""
+        trouble = ""
+        # `postponed` ends in a KeyboardInterrupt where the run was asked to stop.
+        with suppress(KeyboardInterrupt), stop.postponed() if stop else nullcontext():
+            if self.whole and self.saved != self.position:
+                try:
+                    self._put_checkpoint()
+                except (OSError, FloatingPointError) as error:
+                    trouble = f" ({error})"
+        return trouble
+
+    def _fate(self, trouble: str) -> str:
+        if self.saved == self.position:
+            return "nothing is lost"
+        epoch, step = self.saved or (0, 0)
+        return f"kept: epoch {epoch + 1} after its step {step}{trouble}"
 
 
 def _dtype(model: Module) -> np.dtype[Any]:

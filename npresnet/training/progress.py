@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from npresnet.untrusted.text import shown_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,6 +21,9 @@ class Progress(Protocol):
 
     def message(self, text: str) -> None:
         """Show a line of text."""
+
+    def warning(self, text: str) -> None:
+        """Show a line that matters to whoever wants to see no other."""
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Tell that epoch `epoch` of `epochs` begins; it has `steps` batches."""
@@ -42,6 +47,10 @@ class Silent:
     def message(self, text: str) -> None:
         """Show nothing."""
 
+    def warning(self, text: str) -> None:
+        """Treat it as any line."""
+        self.message(text)
+
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Show nothing."""
 
@@ -56,6 +65,14 @@ class Silent:
 
     def close(self) -> None:
         """Show nothing."""
+
+
+class Quiet(Silent):
+    """Shows nothing but warnings, on standard error."""
+
+    def warning(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
 
 
 class Pace:
@@ -112,7 +129,11 @@ class Lines:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._stream, flush=True)
+        print(shown_lines(text), file=self._stream, flush=True)
+
+    def warning(self, text: str) -> None:
+        """Print a line."""
+        self.message(text)
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Remember how many epochs there are."""
@@ -155,7 +176,13 @@ class Live:
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            shown_lines(text), markup=False, highlight=False, soft_wrap=True
+        )
+
+    def warning(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.message(text)
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Put up the bars, or start the epoch's anew."""
@@ -267,12 +294,12 @@ def make_progress(quiet: bool, stream: TextIO | None = None) -> Progress:
     Parameters
     ----------
     quiet : bool
-        Show nothing.
+        Show nothing but warnings.
     stream : text stream, optional
         Where to show it; standard output by default.
     """
     if quiet:
-        return Silent()
+        return Quiet()
     shown_on = sys.stdout if stream is None else stream
     if not shown_on.isatty() or os.environ.get("TERM") == "dumb":
         return Lines(stream)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from npresnet._arguments import shown
 from npresnet.data.augment import RandomCropFlip
 from npresnet.optim import (
     SGD,
@@ -18,11 +17,13 @@ from npresnet.optim import (
     StepDecay,
     parameter_groups,
 )
+from npresnet.untrusted.text import abridged, shown
 
 if TYPE_CHECKING:
     from npresnet.nn import Module
 
 SCHEDULES = ("constant", "steps", "cosine", "one-cycle")
+LAST_BATCHES = ("join", "drop", "keep")
 
 # Settings that one schedule alone reads.
 _OF_SCHEDULE = {
@@ -71,6 +72,10 @@ class Recipe:
     weight_decay: float = 5e-4
     # True: no weight decay on batch norm and biases.
     spare_norm_and_bias: bool = False
+    # What becomes of an epoch's last batch where it is smaller than the others. "join":
+    # a single image joins the batch before, as batch norm has nothing to compare it
+    # with; "drop": whatever does not fill a batch is left out; "keep": it is a batch.
+    last_batch: str = "join"
     # Stop after so many steps, within an epoch if need be; None: whole epochs.
     max_steps: int | None = None
 
@@ -117,7 +122,8 @@ class Recipe:
         for name, (wanted, holds) in _CHECKS.items():
             value = getattr(self, name)
             if not holds(value):
-                raise ValueError(f"{name}: expected {wanted}, got {shown(value)}")
+                got = abridged(value)
+                raise ValueError(f"{name}: expected {wanted}, got {got}")
         _exclude(self, "milestones", "milestone_steps")
         _exclude(self, "ema_decay", "average_epochs")
         if self.nesterov and not self.momentum:
@@ -164,7 +170,21 @@ class Recipe:
 
     def steps_per_epoch(self, images: int) -> int:
         """Return the number of batches in an epoch of `images` images."""
-        return math.ceil(images / self.batch_size)
+        full, left_over = divmod(images, self.batch_size)
+        if self.last_batch == "drop" or self.joins_last_image(images):
+            return full
+        return full + (left_over > 0)
+
+    def joins_last_image(self, images: int) -> bool:
+        """Tell whether one image is left over and joins the batch before it."""
+        left_over = images > self.batch_size and images % self.batch_size == 1
+        return left_over and self.last_batch == "join"
+
+    def images_of(self, steps: int, images: int) -> int:
+        """Return how many of an epoch's `images` its first `steps` batches hold."""
+        if steps == self.steps_per_epoch(images) and self.last_batch != "drop":
+            return images
+        return steps * self.batch_size
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps of the whole run."""
@@ -255,9 +275,11 @@ class Recipe:
         ValueError
             If a setting is unknown or one without default is missing.
         """
-        unknown = set(settings) - {entry.name for entry in fields(cls)}
+        known = {entry.name for entry in fields(cls)} - {"sources"}
+        unknown = set(settings) - known
         if unknown:
-            raise ValueError(f"recipe: unknown settings {', '.join(sorted(unknown))}")
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"recipe: unknown settings {shown(names)}")
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in settings.items()
@@ -351,6 +373,7 @@ _CHECKS: dict[str, _Check] = {
     "nesterov": _TRUTH,
     "weight_decay": _NOT_NEGATIVE,
     "spare_norm_and_bias": _TRUTH,
+    "last_batch": _one_of(*LAST_BATCHES),
     "max_steps": _or_none(_whole(1)),
     "schedule": _one_of(*SCHEDULES),
     "peak_at": _real("a share between 0 and 1", lambda value: 0 < value < 1),

@@ -94,12 +94,12 @@ def load_start(
         )
     folder.remove_leftovers()
     if damaged is not None:
-        aside = checkpoint.set_aside(folder.checkpoint_path)
-        watch.message(
+        aside = checkpoint.set_aside(folder.checkpoint)
+        watch.warning(
             f"{damaged}; going on from the one before it (it is now {aside.name})"
         )
     if (differs := other_machine(config, facts)) is not None:
-        watch.message(differs)
+        watch.warning(differs)
     return start
 
 

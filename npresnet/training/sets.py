@@ -58,6 +58,30 @@ def prepare(
     return Sets(train, validation, test)
 
 
+def check_settings(recipe: Recipe, train: Dataset) -> None:
+    """Refuse settings with which there would be nothing to learn from.
+
+    Raises
+    ------
+    ValueError
+        If no batch is left of the training images, or padding or square are so large
+        that nothing of an image may be left to see.
+    """
+    if not recipe.steps_per_epoch(len(train)):
+        raise ValueError(
+            f"last_batch: expected join or keep where {len(train):,} training images "
+            f"do not fill one batch of {recipe.batch_size:,}, got drop"
+        )
+    side = min(train.images.shape[2:])
+    for name in ("crop_padding", "cutout"):
+        if (pixels := getattr(recipe, name)) >= side:
+            raise ValueError(
+                f"{name}: expected fewer than {side} pixels, or nothing of an image of "
+                f"{'x'.join(map(str, train.images.shape[2:]))} may be left to see, "
+                f"got {pixels}"
+            )
+
+
 def _check_fits(name: str, dataset: Dataset, train: Dataset) -> None:
     if dataset.images.shape[1:] != train.images.shape[1:]:
         raise ValueError(

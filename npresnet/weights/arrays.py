@@ -7,7 +7,6 @@ read without NumPy's `allow_pickle`.
 from __future__ import annotations
 
 import io
-import json
 import math
 import warnings
 import zipfile
@@ -18,16 +17,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from npresnet.weights.tensors import (
-    MEBIBYTE,
-    RefusedFile,
-    brief,
-    memory_bound,
-    widen_bfloat16,
-)
+from npresnet.untrusted import json_text
+from npresnet.untrusted.text import RefusedFile, brief, shown, shown_message
+from npresnet.weights.tensors import MEBIBYTE, memory_bound, widen_bfloat16
 from npresnet.weights.zip_records import Record, is_safe_name, read_record
-
-MAX_HEADER_BYTES = 100_000_000  # the safetensors library's own limit
 
 # What safetensors calls the types that PyTorch and NumPy share.
 _SAFETENSORS_TYPES = {
@@ -121,22 +114,24 @@ def write_npz(
                 npy.write_array(record, array, allow_pickle=False)
 
 
-def is_safetensors(head: bytes, file_size: int) -> bool:
+def is_safetensors(head: bytes) -> bool:
     """Return whether a file that begins like this is of the safetensors format."""
-    header_size = int.from_bytes(head[:8], "little")
-    return head[8:9] == b"{" and 2 <= header_size <= file_size - 8
+    # its length is below 2**40, as the format's own limit of 100 MB has it
+    return head[8:9] == b"{" and head[5:8] == bytes(3) and head[:5] != bytes(5)
 
 
-def read_safetensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
+def read_safetensors(file: BinaryIO, file_size: int) -> dict[str, NDArray[Any]]:
     """Return the arrays of a safetensors file; bfloat16 becomes float32.
 
     Raises
     ------
     RefusedFile
-        If the library finds the file broken, or a dtype is not NumPy's.
+        If the header is larger than weights need, the library finds the file broken,
+        or a dtype is not NumPy's.
     """
     from safetensors import SafetensorError, deserialize
 
+    _read_header(file, file_size)  # the library has bounds that are too wide
     file.seek(0)
     try:
         entries = deserialize(file.read())  # type: ignore[no-untyped-call]
@@ -147,7 +142,7 @@ def read_safetensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
         code = _SAFETENSORS_TYPES.get(entry["dtype"])
         if code is None:
             raise RefusedFile(
-                f"refused: array {brief(name)} has type {entry['dtype']}, which "
+                f"refused: array {brief(name)} has type {shown(entry['dtype'])}, which "
                 "NumPy lacks"
             )
         raw = np.frombuffer(entry["data"], dtype=np.uint8)
@@ -158,23 +153,37 @@ def read_safetensors(file: BinaryIO) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def read_safetensors_metadata(file: BinaryIO) -> dict[str, str]:
+def read_safetensors_metadata(file: BinaryIO, file_size: int) -> dict[str, str]:
     """Return the notes in the header of a safetensors file.
 
     Raises
     ------
     RefusedFile
-        If the header is broken.
+        If the header is broken, or larger than weights need.
     """
+    notes = _read_header(file, file_size).get("__metadata__", {})
+    if type(notes) is not dict or any(type(note) is not str for note in notes.values()):
+        raise RefusedFile("broken: the notes in its safetensors header are not texts")
+    return notes
+
+
+def _read_header(file: BinaryIO, file_size: int) -> dict[str, Any]:
     file.seek(0)
     size = int.from_bytes(file.read(8), "little")
+    if size > json_text.MAX_BYTES:
+        raise RefusedFile(
+            f"refused: its safetensors header takes {size:,} bytes, more than weights "
+            f"need ({json_text.MAX_BYTES:,})"
+        )
+    if size > file_size - 8:
+        raise RefusedFile("truncated: its safetensors header is cut off")
     try:
-        if size > MAX_HEADER_BYTES:
-            raise ValueError
-        notes = json.loads(file.read(size)).get("__metadata__", {})
-        return {str(key): str(note) for key, note in notes.items()}
-    except (ValueError, AttributeError, RecursionError):
-        raise RefusedFile("broken: the safetensors header cannot be read") from None
+        header = json_text.parse(file.read(size))
+    except ValueError as error:
+        raise RefusedFile(f"broken: its safetensors header: {error}") from None
+    if type(header) is not dict:
+        raise RefusedFile("broken: its safetensors header is no JSON object")
+    return header
 
 
 def read_npz(
@@ -202,8 +211,8 @@ def read_npz(
         name, dot, suffix = record.name.rpartition(".")
         if dot + suffix != ".npy":
             raise RefusedFile(
-                "refused: a zip archive, but neither npz nor PyTorch's (it has a "
-                f"record {brief(record.name)})"
+                "refused: a zip archive, but neither npz nor PyTorch's (it holds "
+                f"{brief(record.name)})"
             )
         raw = read_record(file, record, largest_unpacked=left)
         left -= record.size
@@ -255,4 +264,4 @@ def _shaped(
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())[:200]
+    return shown(shown_message(message), 200)

@@ -11,17 +11,17 @@ npz                       a zip archive of .npy records
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol
 
 from numpy.typing import NDArray
 
+from npresnet._files import replacing
+from npresnet.untrusted.files import kind_of, opened
+from npresnet.untrusted.text import RefusedFile
 from npresnet.weights import arrays
-from npresnet.weights.tensors import RefusedFile
 from npresnet.weights.torch_files import (
     is_legacy,
     is_torch_archive,
@@ -30,7 +30,7 @@ from npresnet.weights.torch_files import (
 )
 from npresnet.weights.zip_records import read_directory
 
-_T = TypeVar("_T")
+_HEAD = 512  # bytes by which a file's format is told
 
 
 class HasStateDict(Protocol):
@@ -97,16 +97,27 @@ def save(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such folder")
     tensors = arrays.prepare(model_or_state_dict)
-    with _replacing(target) as file:
+    with replacing(target) as file:
         writer(file, tensors, metadata)
+
+
+def write(
+    file: BinaryIO,
+    model_or_state_dict: HasStateDict | Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights into an open file, in the safetensors format; see `save`."""
+    arrays.write_safetensors(file, arrays.prepare(model_or_state_dict), metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
     """Read weights from a safetensors, npz or PyTorch file, whatever its name.
 
     Nothing in the file is executed. PyTorch's files may hold tensors (Parameters
-    too) inside dicts, lists and tuples, beside texts, numbers, booleans and None;
-    a file that asks for more is refused.
+    too) inside dicts, lists, tuples and sets, beside plain values and NumPy's arrays
+    and scalars of numbers. Whatever else lies beside them, such as the settings of a
+    script, becomes a `npresnet.untrusted.pickle_values.Placeholder`, which names its
+    type and is nothing more; a file that is such an object as a whole is refused.
 
     Parameters
     ----------
@@ -120,17 +131,19 @@ def load(path: str | os.PathLike[str]) -> Any:
         object that was saved, every tensor an ndarray; a ``state_dict()`` is an
         OrderedDict of str to ndarray, and names are left as they are. Arrays are
         writeable and C-contiguous and share no memory; bfloat16 becomes float32,
-        all other types stay.
+        all other types that NumPy has stay.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is broken, of another format, or asks for anything but tensors
-        and plain values. The message is one line that begins with the path.
+        If the file is broken, of another format, a whole object rather than weights,
+        or no file at all but a folder, a pipe or a device. The message is one line
+        that begins with the path.
     """
-    return _read(path, _load)
+    with opened(path) as file:
+        return _load(file, os.fstat(file.fileno()).st_size)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -144,84 +157,60 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Empty for files without notes and for other formats.
+        Empty for files without notes, and for npz and PyTorch's.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is broken.
+        If the file is broken or of another format.
     """
-    return _read(path, _load_metadata)
-
-
-def _read(path: str | os.PathLike[str], reader: Callable[[BinaryIO, int], _T]) -> _T:
-    """Open a file and read it; every error becomes one line that names the file."""
-    # a line break in a name would make two lines of the message
-    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in os.fspath(path))
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise RefusedFile("is not a file")
-        with open(path, "rb") as file:
-            return reader(file, os.fstat(file.fileno()).st_size)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{name}: there is no such file") from None
-    except OSError as error:
-        raise ValueError(f"{name}: cannot be read: {error.strerror}") from None
-    except MemoryError:
-        raise ValueError(f"{name}: needs more memory than there is") from None
-    except RefusedFile as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `target` once it is safely written."""
-    new = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(new, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, target)
-    except BaseException:  # an interrupt too
-        new.unlink(missing_ok=True)
-        raise
+    with opened(path) as file:
+        return _load_metadata(file, os.fstat(file.fileno()).st_size)
 
 
 def _load(file: BinaryIO, file_size: int) -> Any:
-    head = file.read(512)
-    if head[:4] in (b"PK\3\4", b"PK\5\6"):
+    head = file.read(_HEAD)
+    if _is_zip(head):
         records = read_directory(file, file_size)
         if is_torch_archive(records):
             return read_archive(file, file_size, records)
         return arrays.read_npz(file, file_size, records)
     if is_legacy(head):
         return read_legacy(file, file_size)
-    if arrays.is_safetensors(head, file_size):
-        return arrays.read_safetensors(file)
+    if arrays.is_safetensors(head):
+        return arrays.read_safetensors(file, file_size)
     raise RefusedFile(_what_else(head))
 
 
 def _load_metadata(file: BinaryIO, file_size: int) -> dict[str, str]:
-    if arrays.is_safetensors(file.read(9), file_size):
-        return arrays.read_safetensors_metadata(file)
-    return {}
+    head = file.read(_HEAD)
+    if arrays.is_safetensors(head):
+        return arrays.read_safetensors_metadata(file, file_size)
+    if _is_zip(head) or is_legacy(head):
+        return {}
+    raise RefusedFile(_what_else(head))
+
+
+def _is_zip(head: bytes) -> bool:
+    return head[:4] in (b"PK\3\4", b"PK\5\6")
 
 
 def _what_else(head: bytes) -> str:
     """Say in one line what a file is that is none of ours."""
-    if not head:
-        return "is empty"
-    if head[257:262] == b"ustar":
+    kind = kind_of(head)
+    if kind == "a tar archive":
         return (
-            "refused: a tar file, perhaps of PyTorch before 0.1.10; load it with an "
+            "refused: a tar archive, perhaps of PyTorch before 0.1.10; load it with an "
             "old PyTorch and save it again"
         )
-    if head[:1] == b"\x80":
+    if kind == "a bare pickle":
         return (
-            "refused: a bare pickle, which is a program; only files that torch.save "
-            "writes are read"
+            "refused: a bare pickle, which is a program; in PyTorch, "
+            "torch.save(model.state_dict(), path) saves what is read here"
         )
-    return "neither a safetensors, an npz nor a PyTorch file"
+    if kind == "empty":
+        return "is empty"
+    found = f"it is {kind}" if kind else "nothing known"
+    return f"neither a safetensors, an npz nor a PyTorch file: {found}"

@@ -24,24 +24,26 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.untrusted.text import RefusedFile, brief
+
 MEBIBYTE = 1 << 20
 MAX_DIMENSIONS = 64  # NumPy's own limit
-
-
-class RefusedFile(ValueError):
-    """A file that is broken or asks for more than weights; `load` adds its name."""
 
 
 class ElementType(NamedTuple):
     """How a storage keeps an element, and what the element becomes."""
 
     stored: np.dtype[Any]  # little-endian, as in the file
-    loaded: np.dtype[Any]  # native
+    loaded: np.dtype[Any] | None  # native; None where NumPy has no such numbers
 
 
 def _same(stored: str) -> ElementType:
     dtype = np.dtype(stored)
     return ElementType(dtype, dtype.newbyteorder("="))
+
+
+def _without_array(stored: str) -> ElementType:
+    return ElementType(np.dtype(stored), None)
 
 
 BFLOAT16 = ElementType(np.dtype("<u2"), np.dtype(np.float32))
@@ -58,6 +60,21 @@ STORAGE_TYPES = {
     "CharStorage": _same("i1"),
     "ByteStorage": _same("u1"),
     "BoolStorage": BOOL,
+    "ComplexFloatStorage": _same("<c8"),
+    "ComplexDoubleStorage": _same("<c16"),
+    "UntypedStorage": _same("u1"),  # bytes of a type that the tensor names
+    # of quantised tensors
+    "QInt8Storage": _without_array("i1"),
+    "QUInt8Storage": _without_array("u1"),
+    "QInt32Storage": _without_array("<i4"),
+    "QUInt4x2Storage": _without_array("u1"),
+    "QUInt2x4Storage": _without_array("u1"),
+}
+# Types that have no storage type of their own, but that NumPy has.
+UNTYPED = {
+    "torch.uint16": _same("<u2"),
+    "torch.uint32": _same("<u4"),
+    "torch.uint64": _same("<u8"),
 }
 
 
@@ -93,13 +110,28 @@ class Storage:
             )
         return Storage(self.key, self.element, numel, self.start + start)
 
+    def of_type(self, element: ElementType) -> Storage:
+        """Return these bytes as a storage of other elements."""
+        size, itemsize = self.element.stored.itemsize, element.stored.itemsize
+        if self.start * size % itemsize:
+            raise RefusedFile(f"broken: a view of storage {self.key} between elements")
+        return Storage(
+            self.key,
+            element,
+            self.numel * size // itemsize,
+            self.start * size // itemsize,
+        )
+
 
 class _Wanted(NamedTuple):
     """An allocated array and the view of a storage that will fill it."""
 
     array: NDArray[Any]
+    element: ElementType
     start: int
     stride: tuple[int, ...]
+    negative: bool
+    conjugate: bool
 
 
 class Storages:
@@ -147,19 +179,33 @@ class Storages:
         return self.named[key]
 
     def tensor(
-        self, storage: object, offset: object, size: object, stride: object
+        self,
+        storage: Storage,
+        offset: object,
+        size: object,
+        stride: object,
+        *,
+        negative: bool = False,
+        conjugate: bool = False,
     ) -> NDArray[Any]:
         """Allocate the array of a view; `fill` gives it its values.
+
+        Parameters
+        ----------
+        storage : Storage
+            Of elements that NumPy has.
+        offset, size, stride : object
+            As the file gives them.
+        negative, conjugate : bool
+            Whether the view turns the values' signs, or those of imaginary parts.
 
         Raises
         ------
         RefusedFile
-            If the view is malformed, reaches outside its storage, has more elements
-            than its storage (a stride of 0 costs a file nothing), or if all arrays
-            together would exceed `memory_bound`.
+            If the view is malformed or reaches outside its storage, or if all arrays
+            together would exceed `memory_bound`: a stride of 0, as `expand` makes it,
+            costs a file nothing.
         """
-        if type(storage) is not Storage:
-            raise RefusedFile("broken: a tensor without a storage")
         if not (
             is_count(offset)
             and type(size) is tuple
@@ -172,12 +218,9 @@ class Storages:
                 f"broken: a tensor with offset {brief(offset)}, size {brief(size)} and "
                 f"stride {brief(stride)}"
             )
+        # Along an axis of one element a stride means nothing, and may be anything.
+        stride = tuple(s if n > 1 else 0 for n, s in zip(size, stride, strict=True))
         numel = math.prod(size)
-        if numel > storage.numel:
-            raise RefusedFile(
-                f"broken: a tensor of size {brief(size)} over a storage of only "
-                f"{storage.numel} elements"
-            )
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if numel and last >= storage.numel:
             raise RefusedFile(
@@ -186,6 +229,7 @@ class Storages:
                 f"{storage.numel} elements"
             )
         loaded = storage.element.loaded
+        assert loaded is not None  # the caller's promise
         self._bytes_of_arrays += numel * loaded.itemsize
         if self._bytes_of_arrays > memory_bound(self._file_size):
             raise RefusedFile(
@@ -198,8 +242,10 @@ class Storages:
         except ValueError:  # empty, but with sides that NumPy cannot count
             raise RefusedFile(f"broken: a tensor of size {brief(size)}") from None
         if numel:
-            wanted = _Wanted(array, storage.start + offset, stride)
-            self._wanted[storage.key].append(wanted)
+            start = storage.start + offset
+            self._wanted[storage.key].append(
+                _Wanted(array, storage.element, start, stride, negative, conjugate)
+            )
         return array
 
     def is_wanted(self, key: str) -> bool:
@@ -216,11 +262,11 @@ class Storages:
         raw : ndarray of shape (numel * itemsize,)
             Its bytes.
         """
-        element = self.named[key].element
-        flat = raw.view(element.stored)  # (numel,)
-        for array, start, stride in self._wanted.pop(key):
+        for array, element, start, stride, negative, conjugate in self._wanted.pop(key):
+            whole = raw.size - raw.size % element.stored.itemsize
+            flat = raw[:whole].view(element.stored)  # (numel,)
             # `tensor` has shown that this stays inside `flat`
-            values = np.lib.stride_tricks.as_strided(
+            values: NDArray[Any] = np.lib.stride_tricks.as_strided(
                 flat[start:],
                 shape=array.shape,
                 strides=[s * flat.itemsize for s in stride],
@@ -230,25 +276,11 @@ class Storages:
                 values = widen_bfloat16(values)
             elif element is BOOL:
                 values = values != 0
-            array[...] = values
+            if conjugate:
+                values = np.conj(values)
+            array[...] = -values if negative else values
 
 
 def is_count(value: object) -> TypeGuard[int]:
     """Return whether `value` is an int (and no bool) from 0 up."""
     return type(value) is int and value >= 0
-
-
-def brief(value: object) -> str:
-    """Return a value as a file gave it, short enough for one line."""
-    if type(value) is int and value.bit_length() > 128:
-        return f"an integer of {value.bit_length()} bits"
-    if type(value) in (int, bool, float, type(None)):
-        return repr(value)
-    if type(value) is str or type(value) is bytes:
-        return ascii(value if len(value) <= 80 else value[:80])
-    if type(value) is tuple:
-        shown = ", ".join(brief(v) if type(v) is int else "?" for v in value[:8])
-        return f"({shown}{', ...' if len(value) > 8 else ''})"
-    if type(value) is np.ndarray:
-        return "a tensor"
-    return f"a value of type {type(value).__name__}"

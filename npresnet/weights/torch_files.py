@@ -28,15 +28,20 @@ PyTorch, ``torch/serialization.py`` (``_save``, ``_legacy_save``) and
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.weights.tensors import RefusedFile, Storages, brief
-from npresnet.weights.torch_pickle import MAX_PICKLE_BYTES, read_pickle
+from npresnet.untrusted.pickle_values import Placeholder
+from npresnet.untrusted.pickles import read_pickle
+from npresnet.untrusted.text import RefusedFile, brief
+from npresnet.weights.tensors import MEBIBYTE, Storages
+from npresnet.weights.torch_globals import load_storage, torch_globals
 from npresnet.weights.zip_records import Record, read_record
 
+MAX_PICKLE_BYTES = 16 * MEBIBYTE
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
@@ -61,7 +66,7 @@ def read_archive(file: BinaryIO, file_size: int, records: dict[str, Record]) -> 
     Raises
     ------
     RefusedFile
-        If the file is broken or asks for anything but tensors and plain values.
+        If the file is broken, or a whole object of a class.
     """
     folder = next(n for n in records if _inside(n) == "data.pkl").split("/")[0]
     for name in records:
@@ -83,7 +88,7 @@ def read_archive(file: BinaryIO, file_size: int, records: dict[str, Record]) -> 
         )
     storages = Storages(file_size)
     data = read_record(file, pickle).tobytes()
-    value, end = read_pickle(data, 0, storages)
+    value, end = _read_object(data, 0, storages)
     if end != len(data):
         raise RefusedFile(f"broken: {len(data) - end} bytes behind its pickle")
     for key, storage in storages.named.items():
@@ -99,6 +104,23 @@ def read_archive(file: BinaryIO, file_size: int, records: dict[str, Record]) -> 
         if storages.is_wanted(key):
             storages.fill(key, read_record(file, record))
     return value
+
+
+def _read_object(data: bytes, start: int, storages: Storages) -> tuple[Any, int]:
+    """Return the object of a file, and the position behind its pickle."""
+    value, end = read_pickle(
+        data,
+        start,
+        globals=torch_globals(storages),
+        load_persistent=partial(load_storage, storages),
+    )
+    if isinstance(value, Placeholder):
+        raise RefusedFile(
+            f"refused: not weights, but a whole object ({value.type}), which takes its "
+            "program to build; in PyTorch, torch.save(model.state_dict(), path) saves "
+            "what is read here"
+        )
+    return value, end
 
 
 def is_legacy(head: bytes) -> bool:
@@ -119,14 +141,15 @@ def read_legacy(file: BinaryIO, file_size: int) -> Any:
     Raises
     ------
     RefusedFile
-        If the file is broken or asks for anything but tensors and plain values.
+        If the file is broken, or a whole object of a class.
     """
     file.seek(0)
     head = file.read(min(file_size, MAX_PICKLE_BYTES))
-    magic, position = read_pickle(head, 0, None)
-    protocol, position = read_pickle(head, position, None)
-    system, position = read_pickle(head, position, None)
-    if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL:
+    magic, position = read_pickle(head)
+    protocol, position = read_pickle(head, position)
+    system, position = read_pickle(head, position)
+    numbers = type(magic) is int and type(protocol) is int  # before !=
+    if not numbers or magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL:
         raise RefusedFile(
             f"broken: PyTorch's legacy format, but version {brief(protocol)} instead "
             f"of {LEGACY_PROTOCOL}"
@@ -134,8 +157,8 @@ def read_legacy(file: BinaryIO, file_size: int) -> Any:
     if type(system) is not dict or system.get("little_endian") is not True:
         raise RefusedFile("refused: written by a big-endian machine")
     storages = Storages(file_size)
-    value, position = read_pickle(head, position, storages)
-    keys, position = read_pickle(head, position, None)
+    value, position = _read_object(head, position, storages)
+    keys, position = read_pickle(head, position)
     if (
         type(keys) is not list
         or len(keys) != len(storages.named)

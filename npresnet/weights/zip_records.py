@@ -25,7 +25,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.weights.tensors import MEBIBYTE, RefusedFile, brief
+from npresnet.untrusted.text import RefusedFile, brief
+from npresnet.weights.tensors import MEBIBYTE
 
 MAX_DIRECTORY_BYTES = 16 * MEBIBYTE
 

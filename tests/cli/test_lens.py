@@ -67,10 +67,15 @@ def test_a_fresh_ledger_is_written_printed_and_drawn_once(tmp_path):
 
     before = {path: path.read_bytes() for path in out.iterdir()}
     (out / "ledger-resnet8-plain8.png").unlink()
-    again = invoke(*args)
-    assert_one_error_line(again, "ledger-resnet8.json", "already")
+    other = invoke(*args, "--seed", 1)
+    assert_one_error_line(other, "ledger-plain8.csv", "already", "--force")
     assert set(out.iterdir()) < set(before)  # nothing was written
     assert all(path.read_bytes() == before[path] for path in out.iterdir())
+    again = invoke(*args)
+    assert again.exit_code == 0
+    assert again.stderr.count("the same already") == 4
+    assert again.stderr.count("wrote ") == 1
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_run_folder_and_its_file_of_weights_are_the_same(run, tmp_path):
@@ -230,8 +235,8 @@ def test_steps_are_all_printed_where_there_is_no_terminal(run, tmp_path):
     page = (tmp_path / "steps-small.html").read_text()
     assert "layer3.0.downsample.1" in page
     assert page.endswith("</html>")
-    again = invoke("lens", "steps", run, "--images", 4, "--out", tmp_path)
-    assert_one_error_line(again, "steps-small.json", "already")
+    other = invoke("lens", "steps", run, "--images", 3, "--out", tmp_path)
+    assert_one_error_line(other, "steps-small.csv", "already")
 
 
 def test_steps_as_json_may_be_a_part():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
+from npresnet._files import OpenFolder
 from npresnet.training.lock import locked
 from tests.cli.program import assert_one_error_line, invoke
 
@@ -68,8 +69,14 @@ def test_two_networks_are_measured_written_and_drawn_once(tmp_path):
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses == [row.loss for row in expected.rows]
     before = contents(tmp_path)
-    assert_one_error_line(invoke(*args), "landscape-resnet8-plain8.png", "already")
-    assert contents(tmp_path) == before
+    other = invoke(*args)
+    assert_one_error_line(other, "landscape-plain8.csv", "already")
+    after = contents(tmp_path)
+    assert after.items() >= before.items()
+    # What was measured is not lost for it.
+    assert {name for name in after.keys() - before.keys()} == {
+        f"landscape-{name}.points.json" for name in ("resnet8", "plain8")
+    }
 
 
 def test_fresh_weights_are_in_training_mode_and_files_in_evaluation_mode(tmp_path):
@@ -120,15 +127,15 @@ def test_a_call_that_was_stopped_while_it_wrote_its_results_can_be_given_again(
     tmp_path, monkeypatch
 ):
     args = ("lens", "landscape", "resnet8", *SMALL, "--out", tmp_path / "looks")
-    save = nr.lens.Landscape.save
+    replacing = OpenFolder.replacing
 
-    def failing(self, path):
-        if str(path).endswith(".csv"):
-            raise OSError(28, "No space left on device", str(path))
-        save(self, path)
+    def failing(self, name, previous=None):
+        if name.endswith(".csv"):
+            raise OSError(28, "No space left on device", name)
+        return replacing(self, name, previous)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nr.lens.Landscape, "save", failing)
+        patch.setattr(OpenFolder, "replacing", failing)
         stopped = invoke(*args)
     assert stopped.exit_code == 2
     assert "No space left" in stopped.stderr.splitlines()[-1]
@@ -146,10 +153,33 @@ def test_going_on_with_one_network_overwrites_no_other(tmp_path, measuring):
     assert invoke("lens", "landscape", "resnet8", *args).exit_code == 130
     measuring.limit = None
     before = contents(tmp_path)
+    other = invoke("lens", "landscape", "resnet8", "plain8", "--radius", 2, *args)
+    assert_one_error_line(other, "landscape-resnet8.points.json", "different radius")
     both = invoke("lens", "landscape", "resnet8", "plain8", *args)
-    assert_one_error_line(both, "landscape-plain8.json", "already")
-    assert contents(tmp_path) == before
-    assert invoke("lens", "landscape", "resnet8", *args).exit_code == 0
+    assert both.exit_code == 0
+    del before["landscape-resnet8.points.json"]
+    assert contents(tmp_path).items() > before.items()
+
+
+def test_forced_a_result_takes_the_place_of_another(tmp_path, measuring):
+    args = ("lens", "landscape", "resnet8", *SMALL, "--out", tmp_path)
+    assert invoke(*args, "--radius", 2).exit_code == 0
+    before = contents(tmp_path)
+    assert invoke(*args).exit_code == 2
+    measuring.calls.clear()
+    assert invoke(*args, "--force").exit_code == 0
+    assert not measuring.calls  # all points were there
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
+    assert_one_error_line(invoke(*args[:-2], "--force"), "--force", "--out")
+
+
+def test_a_lock_of_somebody_else_is_refused_by_name(tmp_path):
+    (tmp_path / ".lock").write_text("mine")
+    args = ("lens", "landscape", "resnet8", *SMALL, "--out", tmp_path)
+    assert_one_error_line(invoke(*args), ".lock")
+    assert contents(tmp_path) == {".lock": b"mine"}
 
 
 def test_a_killed_program_loses_a_second_at_most(tmp_path):

@@ -96,7 +96,16 @@ def test_results_are_written_once(weights, tmp_path):
         result = invoke(*args)
         assert result.exit_code == 0, result.output
         assert result.stderr.count("wrote ") == 3
-        assert_one_error_line(invoke(*args), command, "already")
+        again = invoke(*args)
+        assert again.exit_code == 0
+        assert again.stderr.count("the same already") == 3
+        (file,) = tmp_path.glob(f"{command}-*.json")
+        content = file.read_bytes()
+        file.write_text("mine")
+        assert_one_error_line(invoke(*args), file.name, "already with another result")
+        assert file.read_text() == "mine"
+        assert invoke(*args, "--force").stderr.count("wrote ") == 1
+        assert file.read_bytes() == content
     names = {path.name for path in tmp_path.iterdir()}
     assert len(names) == 15
     assert {"grad-cam-w.png", "maps-w-layer1.json", "activations-w.csv"} <= names

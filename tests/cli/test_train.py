@@ -45,10 +45,12 @@ def contents(folder):
 def test_a_run_says_where_it_is_and_how_many_images_are_right(tmp_path):
     result = invoke("train", "--epochs", 1, "--out", tmp_path / "run")
     assert result.exit_code == 0
-    *_, accuracy, where = result.stdout.splitlines()
+    *_, accuracy, where, report = result.stdout.splitlines()
     assert accuracy.startswith("360 test images, ")
     assert " right (" in accuracy
     assert where == f"run folder: {tmp_path / 'run'}"
+    assert report == f"report: {tmp_path / 'run' / 'report.html'}"
+    assert (tmp_path / "run" / "report.html").exists()
     assert "75,290 parameters" in result.stdout
     assert "epoch 1/1" in result.stdout
     assert "\r" not in result.output

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -68,6 +69,24 @@ def test_a_file_that_was_there_before_is_left_alone(originals, mine):
     copies = hand_out(mine)
     assert (copies.new, copies.kept) == (("01_one.ipynb",), ("02_two.ipynb",))
     assert (mine / "02_two.ipynb").read_text() == "not from here"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are POSIX's")
+@pytest.mark.parametrize("content", ["precious", None, "a copy"])
+def test_a_link_is_the_readers(originals, mine, tmp_path, content):
+    target = tmp_path / "target"
+    mine.mkdir(parents=True)
+    (mine / "02_two.ipynb").symlink_to(target)
+    (mine / ".new-01_one.ipynb").symlink_to(target)
+    if content == "a copy":
+        hand_out(tmp_path / "other")
+        content = (tmp_path / "other" / "02_two.ipynb").read_text()
+    if content is not None:
+        target.write_text(content)
+    copies = hand_out(mine)
+    assert (copies.new, copies.kept) == (("01_one.ipynb",), ("02_two.ipynb",))
+    assert (mine / "02_two.ipynb").is_symlink()
+    assert (target.read_text() if target.exists() else None) == content
 
 
 def test_a_notebook_that_the_reader_threw_away_comes_back(originals, mine):

@@ -141,6 +141,38 @@ def test_drop_last_leaves_out_the_smaller_batch_only():
     assert list(batches(data, 24, shuffle=False, drop_last=True)) == []
 
 
+def test_a_single_image_left_over_may_join_the_batch_before():
+    data = numbered()
+    one_left = data.subset(range(21))
+    plain = list(batches(one_left, 5, shuffle=True, seed=0, epoch=0))
+    joined = list(batches(one_left, 5, shuffle=True, seed=0, epoch=0, join_single=True))
+    assert [len(labels) for _, labels in joined] == [5, 5, 5, 6]
+    for part in (0, 1):  # images and labels
+        ours = np.concatenate([batch[part] for batch in joined])
+        np.testing.assert_array_equal(ours, np.concatenate([b[part] for b in plain]))
+    later = list(
+        batches(one_left, 5, shuffle=True, seed=0, epoch=0, join_single=True, start=3)
+    )
+    assert len(later) == 1
+    np.testing.assert_array_equal(later[0][0], joined[3][0])
+    # Nothing else joins: two images, none, the only one, or what is to be dropped.
+    for count, size in ((22, 5), (20, 5), (1, 5), (7, 1)):
+        few = data.subset(range(count))
+        expected = [len(labels) for _, labels in batches(few, size, shuffle=False)]
+        sizes = [
+            len(labels)
+            for _, labels in batches(few, size, shuffle=False, join_single=True)
+        ]
+        assert sizes == expected
+    sizes = [
+        len(labels)
+        for _, labels in batches(
+            one_left, 5, shuffle=False, join_single=True, drop_last=True
+        )
+    ]
+    assert sizes == [5, 5, 5, 5]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_batches_have_the_dtype_asked_for(dtype):
     x, labels = next(batches(numbered(), 4, shuffle=True, seed=0, epoch=0, dtype=dtype))

@@ -55,7 +55,7 @@ def test_every_layout_gives_the_same_arrays(
     assert sorted(tmp_path.rglob("*")) == before  # an archive is not unpacked
 
 
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_batches_pickled_again_by_python_3_are_read(protocol, small_cifar, tmp_path):
     small_cifar.write_python(tmp_path, lambda value: pickle.dumps(value, protocol))
     assert_is(small_cifar, cifar10(tmp_path))
@@ -86,9 +86,11 @@ def test_class_names_need_no_file(layout, small_cifar, tmp_path):
 @pytest.mark.parametrize("exists", [True, False])
 def test_an_empty_folder_says_what_was_looked_for(exists, tmp_path):
     where = tmp_path if exists else tmp_path / "nowhere"
+    found = "nothing there is like it" if exists else "there is no such folder"
     assert message_of(FileNotFoundError, cifar10, where) == (
         f"{where}: no CIFAR-10 here; looked for cifar-10-batches-bin/, "
         "cifar-10-batches-py/, cifar-10-binary.tar.gz and cifar-10-python.tar.gz "
+        f"(or .tar, or .zip), there and one folder deeper; {found} "
         "(download=True fetches it)"
     )
 
@@ -212,7 +214,7 @@ def test_a_wrong_label_is_named_with_its_record(layout, small_cifar, tmp_path):
             "airplane automobile bird dog deer cat frog horse ship truck",
             "class 3 is 'dog', expected 'cat'",
         ),
-        ("x" * 70_000, "larger than 65,536 bytes"),
+        ("x" * 70_000, "70,000 bytes, expected no more than 65,536"),
     ],
 )
 def test_other_class_names_are_refused(text, message, small_cifar, tmp_path):
@@ -291,7 +293,7 @@ def test_a_pickle_that_would_run_something_is_refused_by_name(small_cifar, tmp_p
     witness = tmp_path / "witness"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(witness).encode() + b"'\ntR.")
     text = message_of(ValueError, cifar10, tmp_path)
-    assert text == f"{path}: refused: it names os.system"
+    assert text.startswith(f"{path}: refused: the file asks for 'os.system', as")
     assert not witness.exists()
 
 
@@ -321,8 +323,8 @@ BATCH = "cifar-10-batches-bin/data_batch_1.bin"
         ("/etc/npresnet", b"some", "member '/etc/npresnet' leads out of the archive"),
         ("../outside", b"some", "member '../outside' leads out of the archive"),
         ("a/../../b", b"some", "member 'a/../../b' leads out of the archive"),
-        ("a\\..\\..\\b", b"some", r"member 'a\\..\\..\\b' leads out of the archive"),
-        ("C:\\b", b"some", r"member 'C:\\b' leads out of the archive"),
+        ("a\\..\\..\\b", b"some", r"member 'a\..\..\b' leads out of the archive"),
+        ("C:\\b", b"some", r"member 'C:\b' leads out of the archive"),
         (BATCH, tarfile.SYMTYPE, f"member '{BATCH}' is a link"),
         (BATCH, tarfile.LNKTYPE, f"member '{BATCH}' is a link"),
         (BATCH, tarfile.CHRTYPE, f"member '{BATCH}' is a device or special file"),
@@ -363,11 +365,7 @@ def test_an_archive_with_too_many_members_is_refused(tmp_path):
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
     module = importlib.import_module("npresnet.data._archive")
     monkeypatch.setattr(module, "_TOTAL_LIMIT", 200_000)
-    # A header that asks for an extension of 10 MB, which tarfile reads by itself.
-    info = tarfile.TarInfo("long")
-    info.type, info.size = tarfile.XHDTYPE, 10_000_000
-    archive = tmp_path / "a.tar.gz"
-    archive.write_bytes(gzip.compress(info.tobuf() + bytes(10_000_000)))
+    archive = archive_of(tmp_path / "a.tar.gz", ("readme.html", bytes(300_000)))
     text = message_of(ValueError, cifar10, archive)
     assert text == f"{archive}: refused: unpacks to more than 200,000 bytes"
 
@@ -392,7 +390,9 @@ def test_an_archive_that_lacks_files_names_them(small_cifar, make_archive, tmp_p
 @pytest.mark.parametrize("damage", ["text", "empty", "cut", "flipped", "not tar"])
 def test_a_damaged_archive_is_refused(damage, small_cifar, make_archive, tmp_path):
     folder = small_cifar.write_binary(tmp_path / "whole")
-    archive = make_archive(folder, tmp_path / "cifar-10-binary.tar.gz")
+    where = tmp_path / "data"
+    where.mkdir()
+    archive = make_archive(folder, where / "cifar-10-binary.tar.gz")
     whole = archive.read_bytes()
     middle = len(whole) // 2
     archive.write_bytes(
@@ -404,8 +404,8 @@ def test_a_damaged_archive_is_refused(damage, small_cifar, make_archive, tmp_pat
             "not tar": gzip.compress(b"hello " * 1000),
         }[damage]
     )
-    text = message_of(ValueError, cifar10, tmp_path)
-    assert text.startswith(f"{archive}: damaged or not a .tar.gz (")
+    text = message_of(ValueError, cifar10, where)
+    assert text.startswith(f"{archive}: damaged or not a .tar.gz, .tar or .zip (")
 
 
 # The real thing.

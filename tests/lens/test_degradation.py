@@ -87,6 +87,16 @@ def test_what_is_finished_is_not_done_again(folder, sets, monkeypatch):
         again(sets, folder, depths=(8, 20))
 
 
+def test_a_folder_from_before_a_setting_existed_is_gone_on_with(folder, sets):
+    path = folder / "settings.json"
+    whole = path.read_text()
+    settings = json.loads(whole)
+    del settings["recipe"]["last_batch"]
+    path.write_text(json.dumps(settings))
+    again(sets, folder)
+    path.write_text(whole)
+
+
 def test_other_settings_and_other_folders_are_refused(folder, sets, tmp_path):
     before = sorted(path.name for path in folder.rglob("*"))
     with pytest.raises(ValueError, match="epochs 2, not 3; name another folder"):

@@ -115,3 +115,8 @@ def stopping(epoch, batch=2, number=signal.SIGINT):
             os.kill(os.getpid(), number)
 
     return Watch(act)
+
+
+def interrupting():
+    """Send Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)

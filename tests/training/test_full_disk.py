@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -54,6 +54,16 @@ def fill(disk):
         while True:
             file.write(bytes(4096))
     return filler
+
+
+def descriptors_of(path):
+    """List the numbers under which this process has a file open."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{number}") == str(path):
+                found.append(int(number))
+    return found
 
 
 def at(place, action):
@@ -132,9 +142,13 @@ def test_a_folder_that_becomes_read_only_keeps_what_it_has(data, whole, small_di
     folder, disk = small_disk / "run", str(small_disk)
 
     def forbid_writing():
-        # Over itself: a disk on which a file is open cannot be made read-only.
-        subprocess.run(["mount", "--bind", disk, disk], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+        # A disk on which a file is open to be written cannot be made read-only: the
+        # lock's goes on as one that is open to be read.
+        (lock,) = descriptors_of(folder / ".lock")
+        reading = os.open(folder / ".lock", os.O_RDONLY)
+        os.dup2(reading, lock)
+        os.close(reading)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 
     try:
         with pytest.raises(OSError, match="Read-only file system") as raised:
@@ -146,7 +160,7 @@ def test_a_folder_that_becomes_read_only_keeps_what_it_has(data, whole, small_di
         with pytest.raises(OSError, match="Read-only file system"):
             run(data, small_disk / "other")
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     resume(data, folder)
     assert_same_run(whole, folder)
 

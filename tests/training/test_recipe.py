@@ -69,6 +69,7 @@ def test_epochs_without_a_step_are_dropped():
         ({"milestone_steps": (1.5,)}, "milestone_steps"),
         ({"gamma": 0}, "gamma"),
         ({"normalization": "none"}, "normalization: expected one of channel, pixel"),
+        ({"last_batch": "maybe"}, "last_batch: expected one of join, drop, keep"),
         ({"crop_padding": -1}, "crop_padding"),
         ({"crop_fill": "pink"}, "crop_fill"),
         ({"flip": 1}, "flip: expected True or False, got 1"),

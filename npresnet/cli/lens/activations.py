@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import view, view_options
 
 _IMAGES = 256
@@ -22,7 +21,7 @@ _IMAGES = 256
 def activations(
     network: str,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -42,7 +41,7 @@ def activations(
     seen = view(network, default=_IMAGES, **given)
     label = seen.network.label
     files = [f"activations-{label}{ending}" for ending in (".json", ".csv", ".png")]
-    folder = Folder(out, files)
+    folder = Folder(out)
     result = lens.activations(seen.network.model, seen.x)
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import label_of, weights_file
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def cost(
     shortcut: str | None,
     repeats: int,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
 ) -> None:
     """Show what each layer costs: parameters, MACs, bytes, time, share of the peak.
@@ -68,7 +67,7 @@ def cost(
     shape = None if input_text is None else parse_shape(input_text)
     name, label, shape, built = _build(network, model, shortcut, dataset, shape)
     files = [f"cost-{label}{ending}" for ending in (".json", ".csv", ".png")]
-    folder = Folder(out, files)
+    folder = Folder(out)
     result = lens.cost(built, shape, repeats=repeats)
     show([({"model": name}, result)], as_json)
     folder.save(result, *files)

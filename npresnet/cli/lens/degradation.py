@@ -9,6 +9,8 @@ import click
 from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import progress_bar
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import shown_lines
 
 
 @click.command(cls=Command)
@@ -98,8 +100,8 @@ def degradation(
     if as_json:
         options.print_json({"folder": str(out), **result.to_dict()})
         return
-    click.echo(repr(result))
-    click.echo(f"folder: {out}")
+    click.echo(shown_lines(repr(result)))
+    click.echo(f"folder: {shown_path(out)}")
 
 
 def _numbers(text: str) -> list[int]:

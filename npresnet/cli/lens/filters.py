@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import network_of
 from npresnet.cli.lens.view import fresh_options
 
@@ -21,7 +20,7 @@ from npresnet.cli.lens.view import fresh_options
 def filters(
     network: str,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -40,7 +39,7 @@ def filters(
     options.use_threads(threads)
     one = network_of(network, **given)
     files = [f"filters-{one.label}{ending}" for ending in (".json", ".csv", ".png")]
-    folder = Folder(out, files)
+    folder = Folder(out)
     result = lens.filters(one.model, grey=one.dataset == "digits")
     show([({"model": one.name, "dataset": one.dataset}, result)], as_json)
     folder.save(result, *files)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import class_option, view, view_options
 
 _IMAGES = 4
@@ -31,7 +30,7 @@ def grad_cam(
     layer: str | None,
     target: str | None,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -53,7 +52,7 @@ def grad_cam(
     files = [
         f"grad-cam-{seen.network.label}{ending}" for ending in (".json", ".csv", ".png")
     ]
-    folder = Folder(out, files)
+    folder = Folder(out)
     result = lens.grad_cam(
         seen.network.model,
         seen.x,

@@ -13,6 +13,7 @@ import click
 from npresnet.cli import options
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import (
+    Destination,
     Folder,
     SeveralFiles,
     output_options,
@@ -59,7 +60,7 @@ def landscape(
     points: int,
     radius: float,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -90,12 +91,12 @@ def landscape(
     probes = [probe(what, **given) for what in networks]
     files = SeveralFiles("landscape", [one.label for one in probes])
     kept = [
-        None if out is None else out / f"landscape-{label}.points.json"
+        None if out.path is None else out.path / f"landscape-{label}.points.json"
         for label in files.labels
     ]
-    folder = Folder(out, _new_files(files, kept))
+    folder = Folder(out)
     results = []
-    with _alone(out), _consoling(out):
+    with _alone(out.path), _consoling(out.path):
         for one, label, keep in zip(probes, files.labels, kept, strict=True):
             with progress_bar(label) as progress:
                 result = lens.landscape(
@@ -119,10 +120,11 @@ def landscape(
 @contextmanager
 def _alone(out: Path | None) -> Iterator[None]:
     """Keep a second call out of the folder: it would write the same files."""
-    from npresnet.training.lock import locked
+    from npresnet.training.lock import locked, refuse_foreign
 
     with ExitStack() as stack:
         if out is not None:
+            refuse_foreign(out)
             stack.enter_context(locked(out))
         yield
 
@@ -139,22 +141,6 @@ def _consoling(out: Path | None) -> Iterator[None]:
             f"stopped by Ctrl-C; finished points are kept in {out}, and the same "
             "command goes on from there"
         ) from None
-
-
-def _new_files(files: SeveralFiles, kept: Sequence[Path | None]) -> list[str]:
-    """List the files that must not be there yet.
-
-    Results beside points are those of a call that was stopped while it wrote them:
-    they may be written again.
-    """
-    begun = [path is not None and path.exists() for path in kept]
-    data = [
-        name
-        for names, going_on in zip(files.data, begun, strict=True)
-        if not going_on
-        for name in names
-    ]
-    return data if all(begun) else [files.picture, *data]
 
 
 def _remove(kept: Sequence[Path | None]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import output_options
+from npresnet.cli.lens.output import Destination, output_options
 from npresnet.cli.lens.probe import batch_options, probe
 from npresnet.cli.lens.side_by_side import look_at
 
@@ -27,7 +26,7 @@ def ledger(
     networks: tuple[str, ...],
     scale: Literal["linear", "log"] | None,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import output_options
+from npresnet.cli.lens.output import Destination, output_options
 from npresnet.cli.lens.probe import batch_options_of, probe
 from npresnet.cli.lens.side_by_side import look_at
 
@@ -30,7 +29,7 @@ def lesion(
     networks: tuple[str, ...],
     draws: int,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:

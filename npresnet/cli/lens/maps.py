@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import view, view_options
 
 _IMAGES = 1
@@ -30,7 +29,7 @@ def maps(
     network: str,
     layer: str,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -51,6 +50,6 @@ def maps(
     stem = f"maps-{seen.network.label}-{layer.replace('#', '-')}"
     files = [f"{stem}{ending}" for ending in (".json", ".csv", ".png")]
     result = lens.feature_maps(seen.network.model, seen.x, layer)
-    folder = Folder(out, files)
+    folder = Folder(out)
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)

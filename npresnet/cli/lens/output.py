@@ -1,34 +1,62 @@
-"""Where results go: standard output, and files that were not there before."""
+"""Where results go: standard output, and files that nothing else is lost for."""
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from npresnet.cli import options
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import shown_lines
 
 if TYPE_CHECKING:
+    from npresnet._files import OpenFolder
     from npresnet.lens import Result
     from npresnet.plots.style import Figure
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class Destination:
+    """What ``--out`` and ``--force`` say: a folder, or none."""
+
+    path: Path | None
+    force: bool = False
+
+
 def output_options(command: _Command) -> _Command:
-    """Add ``--out`` and ``--json``."""
-    command = options.as_json(command)
-    return click.option(
+    """Add ``--out`` and ``--force``, as one argument `out`, and ``--json``."""
+
+    @functools.wraps(command)
+    def with_destination(
+        *given: Any, out: Path | None, force: bool, **named: Any
+    ) -> Any:
+        if force and out is None:
+            raise ValueError("--force: there is nothing to replace without --out DIR")
+        return command(*given, out=Destination(out, force), **named)
+
+    decorated: Any = options.as_json(with_destination)
+    decorated = click.option(
+        "--force", is_flag=True, help="Replace results in DIR that are others."
+    )(decorated)
+    decorated = click.option(
         "--out",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Folder for the results as JSON, CSV and a picture; nothing in it is "
-        "overwritten.",
-    )(command)
+        help="Folder for the results as JSON, CSV and a picture; other results in it "
+        "are not overwritten.",
+    )(decorated)
+    result: _Command = decorated
+    return result
 
 
 class Folder:
@@ -36,44 +64,56 @@ class Folder:
 
     Parameters
     ----------
-    path : Path or None
+    out : Destination
         The folder; made where it is missing.
-    names : sequence of str
-        The files that are going to be written.
-
-    Raises
-    ------
-    FileExistsError
-        If one of the files is there already: found out before the work begins.
     """
 
-    def __init__(self, path: Path | None, names: Sequence[str]) -> None:
-        self.path = path
-        if path is None:
-            return
-        for name in names:
-            if (path / name).exists():
-                raise FileExistsError(
-                    f"{path / name}: is there already; name another folder with --out"
-                )
-        path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, out: Destination) -> None:
+        self.path, self.force = out.path, out.force
+        if self.path is not None:
+            self.path.mkdir(parents=True, exist_ok=True)
 
     def save(self, result: Result, *names: str) -> None:
-        """Write a result to some of the files, and say so."""
+        """Write a result to some files; see `write`."""
+        if self.path is not None:
+            self.write({name: result.content(Path(name).suffix) for name in names})
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write files, and say so; a file that is there with this content is left.
+
+        Raises
+        ------
+        FileExistsError
+            If one of them is there with another content, and is not to be replaced;
+            none is written then.
+        """
+        from npresnet._files import OpenFolder
+
         if self.path is None:
             return
-        for name in names:
-            result.save(self.path / name)
-            click.echo(f"wrote {self.path / name}", err=True)
+        with OpenFolder(self.path) as folder:
+            there = {name for name in contents if folder.exists(name)}
+            same = {name for name in there if _content(folder, name) == contents[name]}
+            if (others := sorted(there - same)) and not self.force:
+                raise FileExistsError(
+                    f"{self.path / others[0]}: is there already with another result; "
+                    "replace it with --force, or name another folder with --out"
+                )
+            for name, content in contents.items():
+                if name in same:
+                    click.echo(
+                        f"{shown_path(self.path / name)}: the same already", err=True
+                    )
+                    continue
+                with folder.replacing(name) as file:
+                    file.write(content)
+                click.echo(f"wrote {shown_path(self.path / name)}", err=True)
+            folder.check_place()
 
-    def save_picture(self, draw: Callable[[], Figure], name: str) -> None:
-        """Write what `draw` draws, and say so."""
-        from npresnet.lens.result import save_figure
 
-        if self.path is None:
-            return
-        save_figure(draw(), self.path / name)
-        click.echo(f"wrote {self.path / name}", err=True)
+def _content(folder: OpenFolder, name: str) -> bytes:
+    with os.fdopen(folder.open(name, os.O_RDONLY), "rb") as file:
+        return file.read()
 
 
 class SeveralFiles:
@@ -95,17 +135,21 @@ class SeveralFiles:
             for label in self.labels
         ]
 
-    def all(self) -> list[str]:
-        """List all names."""
-        return [self.picture, *(file for pair in self.data for file in pair)]
-
     def save(
         self, folder: Folder, results: Sequence[Result], draw: Callable[[], Figure]
     ) -> None:
         """Write all files into a folder, and say so."""
-        for result, names in zip(results, self.data, strict=True):
-            folder.save(result, *names)
-        folder.save_picture(draw, self.picture)
+        from npresnet.lens.result import picture
+
+        if folder.path is None:
+            return
+        contents = {
+            name: result.content(Path(name).suffix)
+            for result, names in zip(results, self.data, strict=True)
+            for name in names
+        }
+        contents[self.picture] = picture(draw(), Path(self.picture).suffix)
+        folder.write(contents)
 
 
 def labels(given: Sequence[str]) -> list[str]:
@@ -138,7 +182,7 @@ def show(results: Sequence[tuple[dict[str, Any], Result]], as_json: bool) -> Non
     for number, (_, result) in enumerate(results):
         if number:
             click.echo()
-        click.echo(repr(result))
+        click.echo(shown_lines(repr(result)))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,5 +271,5 @@ def weights_file(what: str) -> Path:
 
 def label_of(path: Path) -> str:
     """Return a short name of a file of weights: its own, or its run folder's."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     return path.parent.name if path.name == "weights.safetensors" else path.stem

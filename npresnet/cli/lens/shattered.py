@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import output_options
+from npresnet.cli.lens.output import Destination, output_options
 from npresnet.cli.lens.probe import batch_options_of, probe
 from npresnet.cli.lens.side_by_side import look_at
 
@@ -53,7 +52,7 @@ def shattered(
     lags: int,
     output: int,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:

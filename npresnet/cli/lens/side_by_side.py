@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.cli.lens.output import Folder, SeveralFiles, progress_bar, show
+from npresnet.cli.lens.output import (
+    Destination,
+    Folder,
+    SeveralFiles,
+    progress_bar,
+    show,
+)
 
 if TYPE_CHECKING:
     from npresnet.cli.lens.probe import Probe
@@ -18,7 +23,7 @@ def look_at(
     name: str,
     probes: Sequence[Probe],
     instrument: Callable[[Probe, Progress | None], Any],
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     draw: Callable[..., Figure] | None = None,
 ) -> None:
@@ -39,7 +44,7 @@ def look_at(
         ``draw(result, others)``; by default ``result.plot(beside=others)``.
     """
     files = SeveralFiles(name, [one.label for one in probes])
-    folder = Folder(out, files.all())
+    folder = Folder(out)
     results = []
     for one, label in zip(probes, files.labels, strict=True):
         with progress_bar(label) as progress:

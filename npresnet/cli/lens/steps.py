@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Folder, output_options, show
+from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import batch_options, probe
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def steps(
     network: str,
     within: str | None,
     threads: int | None,
-    out: Path | None,
+    out: Destination,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -59,7 +58,7 @@ def steps(
     one = probe(network, **given)
     endings = (".json", ".csv", ".png", ".html")
     files = [f"steps-{one.label}{ending}" for ending in endings]
-    folder = Folder(out, files)
+    folder = Folder(out)
     try:
         result = lens.steps(one.model, one.x, one.y, within=within)
     except ValueError as error:

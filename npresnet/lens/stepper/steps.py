@@ -6,13 +6,11 @@ import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet._files import replacing
 from npresnet.lens.cached_arrays import address
 from npresnet.lens.passes import batch_note, check_batch, describe
 from npresnet.lens.result import Result, plain
@@ -196,15 +194,11 @@ class Steps(Result, Sequence[Step]):
             Its ending decides: ``.html`` for the page with slider and pictures, which
             needs neither a kernel nor a network; otherwise as for every `Result`.
         """
-        target = Path(path)
-        if target.suffix.lower() != ".html":
-            super().save(target)
-            return
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"{target.parent}: there is no such folder")
-        text = self.html()
-        with replacing(target) as new:
-            new.write_text(text, encoding="utf-8", newline="")
+        super().save(path)
+
+    def content(self, ending: str) -> bytes:
+        """Return what `save` writes into a file whose name ends so."""
+        return self.html().encode() if ending == ".html" else super().content(ending)
 
     def html(self) -> str:
         """Return the page with slider and pictures, as one HTML document."""

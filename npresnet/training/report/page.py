@@ -23,11 +23,15 @@ from npresnet.training.report.errors import (
 )
 from npresnet.training.run_folder import RunFolder
 from npresnet.training.setting_text import describe_value
+from npresnet.untrusted.text import shown_throughout
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
 
 _MISTAKES = 24
+_LONGEST_TEXT = 1000  # characters of a text in config.json, such as the command
+# What the page tells of every epoch.
+_NEEDED = ("lr", "train_loss", "train_accuracy", "seconds", "images_per_second")
 _CURVES = {
     "accuracy": "Share of the images that are right, after each epoch",
     "loss": "Mean cross entropy in nats, after each epoch",
@@ -67,8 +71,10 @@ def write_report(
             f"result: expected the logits of the {len(test)} images of test, got "
             f"{len(result.logits)}"
         )
-    config = run.read_config()
-    run.write_report(_render(config, read_metrics(run.metrics_path), test, result))
+    # Whoever sent the folder may have written anything into it.
+    config = shown_throughout(run.read_config(), _LONGEST_TEXT)
+    history = read_metrics(run.metrics_path, _NEEDED)
+    run.write_report(_render(config, history, test, result))
     return run.report_path
 
 

@@ -179,7 +179,7 @@ def safe(header, data=b"", size=None):
 
 F32 = {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}
 
-simple("tar_file", "tar file", tar)
+simple("tar_file", "tar archive", tar)
 simple("empty_file", "is empty", b"")
 simple("text_file", "neither", b"hello, these are my weights\n")
 simple("html_page", "neither", b"<!DOCTYPE html><html>not found</html>")

@@ -7,11 +7,13 @@ import zipfile
 from ..craft import (
     ORDERED_DICT,
     archive,
+    call,
     legacy,
     npy,
     number,
     numbers,
     pickle,
+    sequence,
     storage,
     tensor,
     text,
@@ -29,12 +31,16 @@ def laughs():
     return rows
 
 
+P = (1 << 61) - 1  # Python hashes numbers modulo this prime
+
+
 def colliding_keys(count=20_000):
-    return (
-        b"}("
-        + b"".join(number(i * ((1 << 61) - 1)) + b"N" for i in range(1, count))
-        + b"u"
-    )
+    return b"}(" + b"".join(number(i * P) + b"N" for i in range(1, count)) + b"u"
+
+
+def colliding_tuples(count=20_000):
+    for i in range(1, count):
+        yield sequence(number(i * P), number(1)) + b"N"
 
 
 simple(
@@ -50,7 +56,51 @@ simple(
     "key of a dict",
     lambda: archive(b"})" + b"\x85" * 200_000 + b"Ns"),
 )
-simple("keys_that_collide", "key of a dict", lambda: archive(colliding_keys()))
+simple("keys_that_collide", "steps", lambda: archive(colliding_keys()))
+simple(
+    "floats_that_collide",
+    "steps",
+    # 2.0**(61 * k) for every k, and whatever else Python hashes to the same
+    lambda: archive(
+        b"}("
+        + b"".join(
+            b"G" + struct.pack(">d", m * 2.0 ** (61 * k)) + b"N"
+            for m in range(1, 2000)
+            for k in range(-16, 16)
+        )
+        + b"u"
+    ),
+)
+simple(
+    "tuples_that_collide",
+    "steps",
+    lambda: archive(b"}(" + b"".join(colliding_tuples()) + b"u"),
+)
+simple(
+    "items_that_collide",
+    "steps",
+    lambda: archive(
+        call(
+            "builtins",
+            "set",
+            b"](" + b"".join(number(i * P) for i in range(1, 20_000)) + b"e",
+        )
+    ),
+)
+simple(
+    "tuple_of_tuples_as_a_key",
+    "key of a dict|steps",
+    # each refers to the one before it ten times: hashing it would take 10**30 steps
+    lambda: archive(
+        b"}("
+        + b")q\x00"
+        + b"".join(
+            b"(" + bytes([ord("h"), n]) * 10 + b"tq" + bytes([n + 1]) for n in range(30)
+        )
+        + b"t"
+        + b"Ns"
+    ),
+)
 simple("too_many_dicts", "steps", lambda: archive(b"(" + b"}" * 3_000_000 + b"t"))
 simple(
     "too_many_ordered_dicts",
@@ -66,7 +116,7 @@ simple(
 )
 simple(
     "one_text_encoded_often",
-    "steps",
+    "larger than its pickle",
     lambda: archive(
         b"c_codecs\nencode\nq\x00"
         + text("a" * 500_000)
@@ -94,10 +144,10 @@ simple(
     lambda: archive(b"X" + struct.pack("<I", 17 * MEBIBYTE) + b"a" * 17 * MEBIBYTE),
 )
 simple("integer_of_255_bytes", "integer of 255", archive(b"\x8a\xff" + b"\x7f" * 255))
-simple("integer_of_2_gib", "LONG4", archive(b"\x8b\xff\xff\xff\x7f"))
+simple("integer_of_2_gib", "integer of 2147483647", archive(b"\x8b\xff\xff\xff\x7f"))
 simple("bytes_of_4_gib", "truncated", archive(b"B\xff\xff\xff\xff"))
 simple(
-    "text_of_8_eib", "BINUNICODE8", archive(b"\x8d" + b"\xff" * 7 + b"\x7f", protocol=4)
+    "text_of_8_eib", "truncated", archive(b"\x8d" + b"\xff" * 7 + b"\x7f", protocol=4)
 )
 simple("frame_of_4_eib", "frame", archive(b"\x95" + b"\xff" * 7 + b"\x3f", protocol=4))
 simple("legacy_text_of_4_gib", "truncated", legacy(b"X\xff\xff\xff\xff"))

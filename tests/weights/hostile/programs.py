@@ -1,6 +1,7 @@
 """Files that would run something, and values that are not plain."""
 
 import io
+import struct
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ..craft import (
     text,
     zip_of,
 )
-from . import hostile, simple
+from . import hostile, inert, simple
 
 # --- files that would run something -----------------------------------------------
 
@@ -91,7 +92,7 @@ def system_before_the_magic_number(command):
     return start + text(command) + b"\x85R." + PROTOCOL
 
 
-@hostile("opcode INST")
+@hostile("asks for 'os.system'")
 def inst(command):
     return archive(b"(" + text(command) + b"ios\nsystem\n")
 
@@ -101,19 +102,19 @@ def obj(command):
     return archive(b"(cos\nsystem\n" + text(command) + b"o")
 
 
-@hostile("opcode OBJ")
-def obj_with_a_known_class(command):
-    return archive(b"(" + ORDERED_DICT + text(command) + b"o")
-
-
-@hostile("opcode NEWOBJ")
+@hostile("asks for 'os.system'")
 def newobj(command):
-    return archive(ORDERED_DICT + sequence(text(command)) + b"\x81")
+    return archive(b"cos\nsystem\n" + sequence(text(command)) + b"\x81")
 
 
-@hostile("opcode NEWOBJ_EX")
+@hostile("asks for 'os.system'")
 def newobj_ex(command):
-    return archive(ORDERED_DICT + b")}" + b"\x92", protocol=4)
+    return archive(b"cos\nsystem\n" + sequence(text(command)) + b"}\x92", protocol=4)
+
+
+@hostile("not made of pairs")
+def newobj_of_a_known_class(command):
+    return archive(ORDERED_DICT + sequence(text(command)) + b"\x81")
 
 
 @hostile("opcode EXT1")
@@ -127,24 +128,13 @@ def persistent_id_as_text(command):
 
 
 @hostile("persistent id that is no storage")
-def persistent_id_of_a_module(command):
-    fields = text("module"), ORDERED_DICT, text("x.py"), text(f"system({command!r})")
-    return archive(sequence(*fields) + b"Q")
-
-
-@hostile("persistent id that is no storage")
 def persistent_id_that_is_no_tuple(command):
     return archive(text(command) + b"Q")
 
 
-@hostile("persistent id that is no storage")
+@hostile("a persistent id")
 def persistent_id_in_the_header(command):
     return legacy(tensor(), system=storage())
-
-
-@hostile("sets the state")
-def setstate_on_a_tensor(command):
-    return archive(tensor() + mapping(__setstate__=text(command)) + b"b")
 
 
 @hostile("sets the state of a value of type dict")
@@ -152,41 +142,9 @@ def state_on_a_dict(command):
     return archive(b"}" + mapping(__class__=text(command)) + b"b")
 
 
-@hostile("asks for 'builtins.getattr'")
-def getattr_chain(command):
-    return archive(call("builtins", "getattr", tensor(), text("__class__")))
-
-
-@hostile("asks for 'collections.OrderedDict.__init__.__globals__'")
-def dotted_name(command):
-    name = text("collections") + text("OrderedDict.__init__.__globals__")
-    return archive(name + b"\x93", protocol=4)
-
-
 @hostile("name is not a text")
 def global_named_by_a_number(command):
     return archive(number(1) + number(2) + b"\x93", protocol=4)
-
-
-@hostile("asks for 'torch.storage._load_from_bytes'")
-def torch_load_from_bytes(command):
-    inner = b"C\x04abcd"
-    return archive(call("torch.storage", "_load_from_bytes", inner), protocol=4)
-
-
-@hostile("asks for 'torch._utils._rebuild_from_type_v2'")
-def tensor_subclass(command):
-    return archive(call("torch._utils", "_rebuild_from_type_v2", tensor()))
-
-
-@hostile("asks for 'numpy.core.multiarray._reconstruct'")
-def numpy_reconstruct(command):
-    return archive(call("numpy.core.multiarray", "_reconstruct", numbers(0)))
-
-
-@hostile("asks for '__main__.Net'")
-def whole_module(command):
-    return legacy(b"c__main__\nNet\n)\x81}b")
 
 
 @hostile("calls")
@@ -202,21 +160,6 @@ def call_with_a_dict_of_arguments(command):
 @hostile("not made of pairs")
 def ordered_dict_of_a_text(command):
     return archive(call("collections", "OrderedDict", text(command)))
-
-
-@hostile("makes a storage of its own")
-def call_of_a_storage_type(command):
-    return archive(call("torch", "FloatStorage", number(1 << 40)))
-
-
-@hostile("contains 'torch.Size' itself")
-def global_as_a_value(command):
-    return archive(b"](ctorch\nSize\ne")
-
-
-@hostile("contains a value of type Storage itself")
-def storage_as_a_value(command):
-    return archive(sequence(storage()))
 
 
 @hostile("bare pickle")
@@ -249,24 +192,153 @@ def npz_with_code_in_a_header(command):
     return zip_of(("a.npy", npy(header)))
 
 
+@hostile("a whole object \\(__main__.Net\\)")
+def whole_module(command):
+    return legacy(b"c__main__\nNet\n)\x81}b")
+
+
+@hostile("a whole object \\(builtins.getattr\\)")
+def getattr_alone(command):
+    return archive(call("builtins", "getattr", tensor(), text("__class__")))
+
+
+@hostile("a whole object \\(torch.FloatStorage\\)")
+def call_of_a_storage_type(command):
+    return archive(call("torch", "FloatStorage", number(1 << 40)))
+
+
+# --- what would build or run something, beside good weights, and does not ---------
+
+
+@inert("builtins.getattr")
+def getattr_chain(command):
+    return call("builtins", "getattr", tensor(), text("__class__"))
+
+
+@inert("__main__.Net.forward")
+def method_of_a_class(command):
+    return call("builtins", "getattr", b"c__main__\nNet\n", text("forward"))
+
+
+@inert("collections.OrderedDict.__init__.__globals__")
+def dotted_name(command):
+    name = text("collections") + text("OrderedDict.__init__.__globals__")
+    return name + b"\x93"
+
+
+@inert("functools.partial")
+def partial_of_a_module(command):
+    return call("functools", "partial", b"cmy_module\nrun\n", text(command))
+
+
+@inert("my_module.run")
+def function_of_a_module(command):
+    return call("my_module", "run", text(command))
+
+
+@inert("__main__.Net")
+def class_with_a_state(command):
+    return b"c__main__\nNet\n)\x81" + mapping(__setstate__=text(command)) + b"b"
+
+
+@inert("__main__.Net")
+def class_with_keywords(command):
+    return b"c__main__\nNet\n" + sequence(text(command)) + b"}\x92"
+
+
+@inert("__main__.Net")
+def class_by_inst(command):
+    return b"(" + text(command) + b"i__main__\nNet\n"
+
+
+@inert("__main__.Net")
+def class_by_obj(command):
+    return b"(c__main__\nNet\n" + text(command) + b"o"
+
+
+@inert("__main__.Net")
+def class_with_items(command):
+    return b"c__main__\nNet\n)R(" + text("a") + text(command) + b"u"
+
+
+@inert("__main__.Net")
+def class_with_its_source(command):
+    source = text("module"), b"c__main__\nNet\n", text("x.py"), text(f"run({command})")
+    return sequence(*source) + b"Q"
+
+
+@inert("torch.storage._load_from_bytes")
+def torch_load_from_bytes(command):
+    inner = pickle(call("os", "system", text(command)))
+    return call(
+        "torch.storage",
+        "_load_from_bytes",
+        b"B" + struct.pack("<I", len(inner)) + inner,
+    )
+
+
+@inert("torch._utils._rebuild_from_type_v2")
+def tensor_subclass_in_the_wrong_place(command):
+    return call("torch._utils", "_rebuild_from_type_v2", tensor())
+
+
+@inert("__main__.Evil")
+def tensor_subclass_built_by_a_function(command):
+    arguments = sequence(text(command))
+    return call(
+        "torch._tensor",
+        "_rebuild_from_type_v2",
+        b"cmy_module\nrun\n",
+        b"c__main__\nEvil\n",
+        arguments,
+        b"}",
+    )
+
+
+@inert("numpy.ndarray")
+def numpy_reconstruct(command):
+    return call("numpy.core.multiarray", "_reconstruct", numbers(0))
+
+
+@inert("numpy.ndarray of objects")
+def numpy_array_of_objects(command):
+    empty = call(
+        "numpy.core.multiarray",
+        "_reconstruct",
+        b"cnumpy\nndarray\n",
+        numbers(0),
+        text("b"),
+    )
+    objects = call("numpy", "dtype", text("O8"), b"\x89", b"\x88")
+    program = call("my_module", "run", text(command))
+    return (
+        empty
+        + sequence(number(1), numbers(1), objects, b"\x89", b"](" + program + b"e")
+        + b"b"
+    )
+
+
+@inert("torch.Size")
+def global_as_a_value(command):
+    return b"ctorch\nSize\n"
+
+
+@inert("torch.FloatStorage")
+def storage_as_a_value(command):
+    return storage()
+
+
 # --- plain values that are not plain ----------------------------------------------
 
-simple("set_", "__builtin__.set", archive(call("__builtin__", "set", b"](K\x01e")))
-simple("frozenset_opcode", "FROZENSET", archive(b"(K\x01\x91", protocol=4))
-simple("bytearray_opcode", "BYTEARRAY8", archive(b"\x96" + b"\1" + b"\0" * 7 + b"a"))
-simple("tuple_as_a_key", "key of a dict", archive(b"}" + numbers(1) + b"K\x01s"))
-simple("float_as_a_key", "key of a dict", archive(b"}G" + b"\0" * 8 + b"K\x01s"))
-simple(
-    "pickle_of_protocol_0",
-    "not a pickle",
-    zip_of(("archive/data.pkl", b"(lp0\n.")),
-)
+simple("pickle_of_protocol_6", "protocol 6", archive(b"N", protocol=6))
 simple("two_values_at_the_end", "end with one value", archive(b"NN"))
 simple("empty_stack", "empty stack", archive(b"\x85"))
 simple("no_mark", "MARK", archive(b"Nt"))
 simple("unknown_memo", "never kept", archive(b"h\x07"))
 simple("key_without_a_value", "key without a value", archive(b"}(K\x01u"))
-simple("items_for_a_tensor", "cannot hold", archive(tensor() + b"K\x00K\x01s"))
+simple(
+    "items_for_a_tensor", "sets items of an array", archive(tensor() + b"K\x00K\x01s")
+)
 simple("text_that_is_not_utf8", "UTF-8", archive(b"X\x01\0\0\0\xff"))
 simple(
     "bytes_above_255",
