@@ -364,6 +364,7 @@ CONSTRUCTORS = {
             "dataset": [*NONSENSE, None, IMAGES, (IMAGES, [0, 1])],
             "batch_size": whole(1),
             "shuffle": TRUTH,
+            "join_single": TRUTH,
             "seed": whole(0),
             "epoch": whole(0),
             "augment": [Unprintable(), "flip", 3, {"a": 1}],
@@ -502,6 +503,7 @@ def test_every_builder_refuses_nonsense_by_name(name):
 RECIPE = {
     "epochs": whole(1),
     "batch_size": whole(1),
+    "last_batch": [*WORD, None],
     "lr": number(0, -1),
     "momentum": number(-0.1, 1),
     "nesterov": TRUTH,
