@@ -98,6 +98,7 @@ def batches(
     start = _arguments.whole("start", start, 0)
     _arguments.truth("shuffle", shuffle)
     _arguments.truth("drop_last", drop_last)
+    _arguments.truth("join_single", join_single)
     if seed is not None:
         seed = _arguments.whole("seed", seed, 0)
     if epoch is not None:
