@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -11,16 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet._switches import Switch
+
 Array = NDArray[np.floating[Any]]
 Rng = np.random.Generator | int | None
 
 
-class _Drawing(threading.local):
-    def __init__(self) -> None:
-        self.skipped = False
-
-
-_drawing = _Drawing()
+_skipping = Switch("skipping", False)
 
 
 @contextmanager
@@ -39,12 +35,8 @@ def skipped() -> Iterator[None]:
     >>> sum(parameter.size for parameter in model.parameters())
     60192808
     """
-    before = _drawing.skipped
-    _drawing.skipped = True
-    try:
+    with _skipping.set_to(True):
         yield
-    finally:
-        _drawing.skipped = before
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -79,7 +71,7 @@ def kaiming_normal(
     ----------
     He et al., arXiv 1502.01852, section 2.2, equations 10 and 14.
     """
-    if _drawing.skipped:
+    if _skipping.get():
         return _nothing(shape, dtype)
     fan_in, fan_out = fans(shape)
     std = math.sqrt(2 / (fan_in if mode == "fan_in" else fan_out))
@@ -90,7 +82,7 @@ def uniform_fan_in(
     shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, dtype: DTypeLike
 ) -> Array:
     """Draw evenly from +-1/sqrt(fan_in): PyTorch's default for weights and biases."""
-    if _drawing.skipped:
+    if _skipping.get():
         return _nothing(shape, dtype)
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(dtype)
