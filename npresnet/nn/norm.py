@@ -78,9 +78,13 @@ class BatchNorm2d(Module):
         return out
 
     def track(self, running_mean: Array, running_var: Array) -> None:
-        """Take the running statistics over that a forward pass has returned."""
-        self.running_mean, self.running_var = running_mean, running_var
+        """Take the running statistics over that a forward pass has returned.
+
+        In evaluation mode they are what they were: then nothing is written, which
+        would undo what another thread has loaded meanwhile.
+        """
         if self.training:
+            self.running_mean, self.running_var = running_mean, running_var
             self.num_batches_tracked = np.array(self.num_batches_tracked + 1)
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
