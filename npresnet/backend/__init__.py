@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from npresnet import _signals as signals
+from npresnet._switches import Switch
 from npresnet.backend.algorithm import (
     get_algorithm,
     set_algorithm,
@@ -71,32 +73,32 @@ _MODULES = {
     "numba": "npresnet.backend.kernels",
     "reference": "npresnet.backend.reference",
 }
-_name = "numba"
+_backend = Switch("backend", "numba")
 
 
 def get_backend() -> str:
     """Name the backend in use: ``"numba"`` or ``"reference"``."""
-    return _name
+    return _backend.get()
 
 
 def set_backend(name: str) -> None:
     """Use the compiled kernels (``"numba"``, the default) or plain NumPy.
+
+    It holds for the whole process, except within blocks of `using_backend`.
 
     Raises
     ------
     ValueError
         If there is no backend of that name.
     """
-    global _name
-    if name not in _MODULES:
-        known = ", ".join(map(repr, _MODULES))
-        raise ValueError(f"name must be one of {known}, got {name!r}")
-    _name = name
+    _backend.default = _known(name)
 
 
 @contextmanager
 def using_backend(name: str) -> Iterator[None]:
     """Use another backend within a ``with`` block.
+
+    It holds for this block's context: other threads and tasks keep theirs.
 
     Examples
     --------
@@ -105,22 +107,26 @@ def using_backend(name: str) -> Iterator[None]:
     ...     nr.get_backend()
     'reference'
     """
-    before = _name
-    set_backend(name)
-    try:
+    with _backend.set_to(_known(name)):
         yield
-    finally:
-        set_backend(before)
+
+
+def _known(name: str) -> str:
+    if name not in _MODULES:
+        known = ", ".join(map(repr, _MODULES))
+        raise ValueError(f"name must be one of {known}, got {name!r}")
+    return name
 
 
 def module() -> ModuleType:
     """Return the module that holds the operations in use."""
-    return _load(_name)
+    return _load(_backend.get())
 
 
 @functools.cache
 def _load(name: str) -> ModuleType:
-    loaded = importlib.import_module(_MODULES[name])
+    with signals.held():  # Numba and LLVM would stay half loaded
+        loaded = importlib.import_module(_MODULES[name])
     if name == "numba":
         from npresnet.backend.kernels.ahead import start_if_cold
 
@@ -132,7 +138,7 @@ def _operation(name: str) -> Callable[..., Any]:
     """Make the function that does what the backend in use does under this name."""
 
     def operation(*arguments: Any) -> Any:
-        return getattr(_load(_name), name)(*arguments)
+        return getattr(_load(_backend.get()), name)(*arguments)
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"See `reference.{name}`."

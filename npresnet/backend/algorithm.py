@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from npresnet._switches import Switch
+
 _ALGORITHMS = ("auto", "direct")
-_name = "auto"
+_algorithm = Switch("algorithm", "auto")
 
 
 def get_algorithm() -> str:
     """Name the choice in force: ``"auto"`` or ``"direct"``."""
-    return _name
+    return _algorithm.get()
 
 
 def set_algorithm(name: str) -> None:
     """Let convolutions choose what is fastest, or compute directly at all times.
+
+    It holds for the whole process, except within blocks of `using_algorithm`.
 
     Parameters
     ----------
@@ -34,16 +38,14 @@ def set_algorithm(name: str) -> None:
     A value that close to zero may fall on the other side of a ReLU: then the two
     choices' gradients differ by far more than rounding in the pixels that it feeds.
     """
-    global _name
-    if name not in _ALGORITHMS:
-        known = ", ".join(map(repr, _ALGORITHMS))
-        raise ValueError(f"name must be one of {known}, got {name!r}")
-    _name = name
+    _algorithm.default = _known(name)
 
 
 @contextmanager
 def using_algorithm(name: str) -> Iterator[None]:
     """Make another choice within a ``with`` block; see `set_algorithm`.
+
+    It holds for this block's context: other threads and tasks keep theirs.
 
     Examples
     --------
@@ -52,9 +54,12 @@ def using_algorithm(name: str) -> Iterator[None]:
     ...     nr.get_algorithm()
     'direct'
     """
-    before = _name
-    set_algorithm(name)
-    try:
+    with _algorithm.set_to(_known(name)):
         yield
-    finally:
-        set_algorithm(before)
+
+
+def _known(name: str) -> str:
+    if name not in _ALGORITHMS:
+        known = ", ".join(map(repr, _ALGORITHMS))
+        raise ValueError(f"name must be one of {known}, got {name!r}")
+    return name

@@ -8,9 +8,12 @@ block never changes a result: every block writes to places of its own.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from npresnet import _signals as signals
 
 # How often a worker looks for work before it goes to sleep: longer than the pauses
 # between a network's kernels.
@@ -33,43 +36,59 @@ class _Worker:
         self._team = team
         self._asleep = np.ones(1, np.int64)
         self.is_asleep = self._asleep.data  # its [0] is read faster than an array's
-        self._alarm = threading.Semaphore(0)
+        # A queue that may be put into at any moment, also by a signal handler that
+        # interrupts somebody who is putting something into it.
+        self._alarm: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="npresnet-worker", daemon=True).start()
 
     def wake(self) -> None:
         """See to it that the worker, which is asleep, looks for work."""
-        self._asleep[0] = 0
-        self._alarm.release()
+        # That it is awake, the worker alone says: whoever is interrupted here has not
+        # said so of one that sleeps on.
+        if self._alarm.empty():
+            self._alarm.put(None)
 
     def _work(self) -> None:
         from npresnet.backend.kernels.team import serve
 
         while True:
-            self._alarm.acquire()
+            self._alarm.get()
             serve(self._team, self._asleep, _LOOKS)
 
 
 class _Team:
-    """The caller's thread, and workers, started when first needed."""
+    """The caller's thread, and workers, started when first needed.
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    Parameters
+    ----------
+    launchers : dict
+        What an earlier team knows about launching kernels.
+    """
+
+    def __init__(self, launchers: dict[Any, Callable[..., bool]] | None = None) -> None:
+        # The same thread may come in twice: a signal handler that computes can run
+        # between any two instructions below. No job is under way then, because the
+        # launch itself is one of them.
+        self.lock = threading.RLock()
+        self.launchers = {} if launchers is None else launchers
         self._workers: list[_Worker] = []
-        self._launchers: dict[Any, Callable[..., bool]] = {}
         self._numbers: Any = None
 
     def run(self, kernel: Any, blocks: int, threads: int, arguments: Any) -> None:
         """Have so many threads run a compiled kernel together."""
-        launch = self._launchers.get(kernel)
+        launch = self.launchers.get(kernel)
         if launch is None:
             from npresnet.backend.kernels import team
 
-            launch = self._launchers[kernel] = team.Launcher(kernel)
-            if self._numbers is None:
-                self._numbers = team.new_team()
+            launch = self.launchers.setdefault(kernel, team.Launcher(kernel))
         with self.lock:
+            if self._numbers is None:
+                from npresnet.backend.kernels import team
+
+                self._numbers = team.new_team()
             while len(self._workers) < threads - 1:
-                self._workers.append(_Worker(self._numbers))
+                with signals.held():  # Python's own start of a thread wants that
+                    self._workers.append(_Worker(self._numbers))
             for worker in self._workers[: threads - 1]:
                 if worker.is_asleep[0]:
                     worker.wake()
@@ -84,9 +103,9 @@ _team = _Team()
 
 
 def _forget_team() -> None:
-    """Start afresh in a forked child: threads do not survive a fork."""
+    """Start afresh in a forked child: no thread, and no owner of a lock, survives."""
     global _team
-    _team = _Team()
+    _team = _Team(_team.launchers)
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet import _signals as signals
 from npresnet.nn import Module
 
 
@@ -52,19 +53,33 @@ def untouched(model: Module) -> Iterator[None]:
         for value in values.values()
         if isinstance(value, dict | list)
     ]
+    stacks = [(module, module.caches) for module in model.modules()]
+    kept = [list(stack) for _, stack in stacks]
     arrays = [
         (array, array.copy()) for array in _arrays(model) if array.flags.writeable
     ]
+
+    def put_back() -> None:
+        with signals.held():
+            for thing, values in attributes:
+                thing.__dict__.clear()
+                thing.__dict__.update(values)
+            for container, contents in containers:
+                _refill(container, contents)
+            for (module, stack), caches in zip(stacks, kept, strict=True):
+                module.caches = stack
+                _refill(stack, caches)
+            for array, numbers in arrays:
+                np.copyto(array, numbers)
+
     try:
         yield
     finally:
-        for thing, values in attributes:
-            thing.__dict__.clear()
-            thing.__dict__.update(values)
-        for container, contents in containers:
-            _refill(container, contents)
-        for array, numbers in arrays:
-            np.copyto(array, numbers)
+        try:
+            put_back()
+        except BaseException:  # Ctrl-C just before: nothing, or not all, was put back
+            put_back()
+            raise
 
 
 def _refill(container: Any, contents: Any) -> None:

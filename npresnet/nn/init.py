@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,17 +11,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet import _arguments
+from npresnet._switches import Switch
 
 Array = NDArray[np.floating[Any]]
 Rng = np.random.Generator | int | None
 
 
-class _Drawing(threading.local):
-    def __init__(self) -> None:
-        self.skipped = False
-
-
-_drawing = _Drawing()
+_skipping = Switch("skipping", False)
 
 
 @contextmanager
@@ -41,12 +36,8 @@ def skipped() -> Iterator[None]:
     >>> sum(parameter.size for parameter in model.parameters())
     60192808
     """
-    before = _drawing.skipped
-    _drawing.skipped = True
-    try:
+    with _skipping.set_to(True):
         yield
-    finally:
-        _drawing.skipped = before
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -98,7 +89,7 @@ def kaiming_normal(
     _arguments.one_of("mode", mode, "fan_in", "fan_out")
     fan_in, fan_out = fans(shape)
     _check_source(rng, dtype)
-    if _drawing.skipped:
+    if _skipping.get():
         return _nothing(shape, dtype)
     std = math.sqrt(2 / (fan_in if mode == "fan_in" else fan_out))
     return (rng.standard_normal(shape) * std).astype(dtype)
@@ -117,7 +108,7 @@ def uniform_fan_in(
     _check_shape(shape)
     _arguments.whole("fan_in", fan_in, 1)
     _check_source(rng, dtype)
-    if _drawing.skipped:
+    if _skipping.get():
         return _nothing(shape, dtype)
     bound = 1 / math.sqrt(fan_in)
     return rng.uniform(-bound, bound, shape).astype(dtype)

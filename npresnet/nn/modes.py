@@ -1,6 +1,7 @@
 """Switches that change what a forward or a backward pass leaves behind.
 
-They belong to the thread that sets them.
+They belong to the context that sets them (`npresnet._switches`): no other thread, and
+no other asyncio task, notices. The passes themselves belong to their thread.
 """
 
 from __future__ import annotations
@@ -11,36 +12,48 @@ from contextlib import contextmanager
 from typing import Any
 
 from npresnet import backend
+from npresnet._switches import Switch
 
 Watcher = Callable[[Any, tuple[Any, ...], Any], None]
 
+_keeping = Switch("keeping", True)  # forward keeps caches
+_replaying = Switch("replaying", False)  # backward leaves caches and gradients alone
+_fusing = Switch("fusing", True)  # layers may be computed together
+_watchers: Switch[Watcher | None] = Switch("watchers", None)
 
-class _Modes(threading.local):
+
+class Thread:
+    """Stands for a thread, and ends with it: caches are kept under it."""
+
+
+class _Here(threading.local):
+    """What belongs to the thread that asks."""
+
     def __init__(self) -> None:
-        self.keeping = True  # forward keeps caches
-        self.replaying = False  # backward leaves caches and gradients as they are
-        self.fusing = True  # layers may be computed together
-        self.depth = 0  # how many modules' forward passes are under way
-        self.watchers: list[Watcher] = []
+        self.thread = Thread()
+        # The module whose forward pass is under way, the outermost one.
+        self.outermost: Any = None
 
 
-_modes = _Modes()
+here = _Here()
 
 
 def is_keeping() -> bool:
     """Tell whether a forward pass keeps what a backward pass would need."""
-    return _modes.keeping
+    return _keeping.get()
 
 
 def is_replaying() -> bool:
     """Tell whether the backward pass under way must leave no traces."""
-    return _modes.replaying
+    return _replaying.get()
 
 
 def is_fusing() -> bool:
     """Tell whether several layers may be computed as one, because nobody looks."""
     return (
-        _modes.fusing and not _modes.watchers and backend.get_backend() != "reference"
+        _fusing.get()
+        and _watchers.get() is None
+        and backend.get_backend() != "reference"
     )
 
 
@@ -61,17 +74,16 @@ def layer_by_layer() -> Iterator[None]:
     ...     bool((block(x) == out).all())
     True
     """
-    before = _modes.fusing
-    _modes.fusing = False
-    try:
+    with _fusing.set_to(False):
         yield
-    finally:
-        _modes.fusing = before
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Keep no caches within a ``with`` block: less memory, and no backward pass.
+
+    What earlier forward passes have kept stays: a model may be run within the block
+    between a forward pass and its backward pass.
 
     Examples
     --------
@@ -81,12 +93,8 @@ def no_grad() -> Iterator[None]:
     ...     relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    before = _modes.keeping
-    _modes.keeping = False
-    try:
+    with _keeping.set_to(False):
         yield
-    finally:
-        _modes.keeping = before
 
 
 @contextmanager
@@ -100,12 +108,10 @@ def replaying(module: Any) -> Iterator[None]:
         an instrument can send several gradients through one forward pass.
     """
     kept = [(part, list(part.caches)) for part in module.modules()]
-    before = _modes.replaying
-    _modes.replaying = True
     try:
-        yield
+        with _replaying.set_to(True):
+            yield
     finally:
-        _modes.replaying = before
         for part, caches in kept:
             part.caches[:] = caches
 
@@ -119,26 +125,13 @@ def watching(watcher: Watcher) -> Iterator[None]:
     watcher : callable
         Must not change the arrays that it is shown.
     """
-    _modes.watchers.append(watcher)
-    try:
+    with _watchers.set_to(watcher):
         yield
-    finally:
-        _modes.watchers.remove(watcher)
-
-
-def enter(module: Any) -> None:
-    """Begin a module's forward pass; the outermost one starts with no caches."""
-    if _modes.depth == 0:
-        module.discard_caches()
-    _modes.depth += 1
-
-
-def leave() -> None:
-    """End what `enter` began."""
-    _modes.depth -= 1
 
 
 def report(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
     """Show a finished forward pass to those who watch."""
-    for watcher in _modes.watchers:
-        watcher(module, inputs, output)
+    if _watchers.get() is not None:
+        for watcher in _watchers.all():
+            assert watcher is not None
+            watcher(module, inputs, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -9,12 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.nn import modes, state
+from npresnet.nn.modes import here
 from npresnet.nn.parameter import Parameter
 
 Array = NDArray[np.floating[Any]]
 # What a backward pass returns: an ndarray, or None where it was spared. Not a union,
 # so that whoever did not spare it need not ask.
 Gradient = Any
+
+
+class _Stacks(weakref.WeakKeyDictionary[modes.Thread, list[Any]]):
+    """Caches by the thread that keeps them; a copy has none."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stacks, ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Stacks:
+        return _Stacks()
 
 
 class Module:
@@ -26,24 +38,26 @@ class Module:
 
     Forward passes keep caches on a stack, backward passes take them off it: a
     module that is called twice goes backward twice, in reverse order. A new
-    outermost call discards what an unfinished one left.
+    outermost call discards what an unfinished one left, unless it is one under
+    ``no_grad``, which leaves the stacks alone.
+
+    Every thread has stacks of its own: a pass goes backward in the thread in which it
+    went forward, whatever others do with the module meanwhile. Copies of a module,
+    and pickled ones, begin with empty stacks.
 
     Attributes
     ----------
     training : bool
         Whether the module is in training mode; a new one is.
-    caches : list
-        What forward passes kept, the latest last.
     """
 
     training: bool
-    caches: list[Any]
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter] = {}
         self._modules: dict[str, Module] = {}
         self._buffers: list[str] = []
-        self.caches = []
+        self._stacks = _Stacks()
         self.training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -66,14 +80,22 @@ class Module:
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the forward pass."""
-        modes.enter(self)
+        outermost = here.outermost
+        if outermost is self:  # by a signal handler, or by somebody who watches
+            with modes.no_grad():  # the caches are those of the pass under way
+                return self.forward(*inputs)
         try:
+            if outermost is None:
+                here.outermost = self
+                if modes.is_keeping():
+                    self.discard_caches()
             output = self.forward(*inputs)
         except (TypeError, ValueError) as error:
             _name_the_layer(error, self)
             raise
         finally:
-            modes.leave()
+            # No call of a function before this: Ctrl-C may strike at any call.
+            here.outermost = outermost
         modes.report(self, inputs, output)
         return output
 
@@ -91,6 +113,18 @@ class Module:
             "input_grad=True)"
         )
 
+    @property
+    def caches(self) -> list[Any]:
+        """What this thread's forward passes have kept, the latest last."""
+        stack = self._stacks.get(here.thread)
+        if stack is None:
+            stack = self._stacks[here.thread] = []
+        return stack
+
+    @caches.setter
+    def caches(self, caches: list[Any]) -> None:
+        self._stacks[here.thread] = caches
+
     def keep(self, cache: Any) -> None:
         """Put what the backward pass needs onto the stack."""
         if modes.is_keeping():
@@ -102,16 +136,17 @@ class Module:
         Raises
         ------
         RuntimeError
-            If there is none: no forward pass, or one under ``no_grad``, or already
-            gone backward.
+            If there is none: no forward pass, or one under ``no_grad`` or in another
+            thread, or already gone backward.
         """
-        if not self.caches:
+        caches = self.caches
+        if not caches:
             raise RuntimeError(
                 f"backward of {type(self).__name__} needs a forward pass before it "
-                "(one that keeps caches: not under no_grad), and each forward pass "
-                "goes backward once"
+                "(one that keeps caches: not under no_grad; and in this thread), and "
+                "each forward pass goes backward once"
             )
-        cache = self.caches.pop()
+        cache = caches.pop()
         return cache.make() if isinstance(cache, Recomputed) else cache
 
     def drop(self) -> None:
@@ -119,9 +154,16 @@ class Module:
         self.caches.pop()
 
     def discard_caches(self) -> None:
-        """Forget what unfinished passes have left."""
+        """Forget what this thread's unfinished passes have left."""
+        thread = here.thread
         for module in self.modules():
-            module.caches.clear()
+            stack = module._stacks.get(thread)
+            if stack:
+                stack.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes, but no caches: for `copy` and `pickle`."""
+        return {**self.__dict__, "_stacks": _Stacks()}
 
     # ------------------------------------------------------------- inventory
 

@@ -112,7 +112,11 @@ class BatchNorm2d(Module):
         return 0.0 if seen is None else 1 / (int(seen) + 1)
 
     def track(self, running_mean: Statistics, running_var: Statistics) -> None:
-        """Take the running statistics over that a forward pass has returned."""
+        """Take the running statistics over that a forward pass has returned.
+
+        In evaluation mode they are what they were: then nothing is written, which
+        would undo what another thread has loaded meanwhile.
+        """
         if not (self.training and self.track_running_stats):
             return
         self.running_mean, self.running_var = running_mean, running_var

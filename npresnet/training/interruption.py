@@ -28,9 +28,13 @@ class TrainingInterrupted(KeyboardInterrupt):
     """
 
     def __init__(self, message: str, folder: Path, signal_number: int) -> None:
-        super().__init__(message)
+        # All three, so that a copy can be made of them: another process gets one.
+        super().__init__(message, folder, signal_number)
         self.folder = folder
         self.signal_number = signal_number
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StopRequest:

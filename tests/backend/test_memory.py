@@ -116,7 +116,7 @@ def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
         return [memory.empty((next(sizes),), np.uint8) for _ in range(count)]
 
     first, second = some(2)
-    slab = weakref.ref(memory._buffers._slab._whole)
+    slab = weakref.ref(memory._buffers._slabs[-1]._whole)
     view = second[5:]
     del first, second
     others = some(8)  # elsewhere: the slab has no room for a third one

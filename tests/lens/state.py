@@ -16,6 +16,7 @@ def fingerprint(model):
     for path, module in model.named_modules():
         digest.update(f"{path}: {type(module).__name__}\n".encode())
         _add(digest, module.__dict__)
+        _add(digest, module.caches)
     for name, parameter in model.named_parameters():
         digest.update(f"{name}\n".encode())
         _add(digest, parameter.__dict__)

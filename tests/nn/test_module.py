@@ -86,6 +86,7 @@ def test_no_grad_ends_with_its_block_even_after_an_error(layer_and_input):
         raise KeyError
     layer(x)
     assert kept(layer) == 1
+    layer.discard_caches()
     with nr.no_grad():
         with nr.no_grad():
             pass
@@ -93,13 +94,17 @@ def test_no_grad_ends_with_its_block_even_after_an_error(layer_and_input):
     assert kept(layer) == 0
 
 
-def test_no_grad_belongs_to_its_thread():
-    layer, x = nn.ReLU(), np.ones((1, 1, 2, 2))
+def test_a_call_under_no_grad_leaves_a_pass_under_way_alone(rng):
+    x, other = normal(rng, 3, 3, 5, 5), normal(rng, 2, 3, 6, 6)
+    grad_output = normal(rng, 3, 2, 5, 5)
+    net, undisturbed = small_net(), small_net()
+    net(x)
+    undisturbed(x)
     with nr.no_grad():
-        thread = threading.Thread(target=lambda: layer(x))
-        thread.start()
-        thread.join()
-    assert kept(layer) == 1
+        net.eval()(other)
+        net.train()
+    expected = undisturbed.backward(grad_output)
+    assert np.array_equal(net.backward(grad_output), expected)
 
 
 def test_a_new_thread_starts_with_all_switches_at_rest(rng):

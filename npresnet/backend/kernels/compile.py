@@ -18,6 +18,8 @@ import numpy as np
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numpy.typing import NDArray
 
+from npresnet.backend.undisturbed import undisturbed
+
 # nogil: several threads run one kernel at a time (see backend.threads), which costs
 # far less to compile and to load than Numba's own parallel loops, and keeps Numba's
 # thread pool out of the process. No fastmath: NaN must stay NaN, sums keep order.
@@ -64,8 +66,11 @@ def keeps_code(folder: Path) -> bool:
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called; ``.py_func`` is the plain Python."""
     compiled = numba.njit(**OPTIONS)(function)
+    if numba.config.DISABLE_JIT:
+        return compiled
+    undisturbed(compiled)
     folder = cache_folder()
-    if folder is not None and not numba.config.DISABLE_JIT:
+    if folder is not None:
         # Numba reads the setting when caching is switched on for a function; it is
         # put back at once, because other packages use Numba too.
         before = numba.config.CACHE_DIR

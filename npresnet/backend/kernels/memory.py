@@ -7,6 +7,11 @@ it any more.
 
 NumPy asks Linux for huge pages for what has 4 MiB or more. Smaller arrays are cut from
 slabs of that kind: with fewer pages, processors look less often for where one lies.
+
+There is no lock: a thread that dies in a fork, or that a signal handler interrupts,
+could not open it. Whoever wants memory refers to it first, and takes it if nobody else
+does: of two who come at once, one or both go away. What must not be done twice at a
+time is a single instruction to Python, such as `list.pop`.
 """
 
 from __future__ import annotations
@@ -14,7 +19,6 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -25,9 +29,10 @@ _LEAST_BYTES = 1 << 14
 _STEP = 1 << 12  # sizes are rounded up to multiples of this
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 3000
-# References to memory that nobody uses: its buffer's and the argument of
-# `sys.getrefcount`. An array made of it holds one more, and views hold that array.
-_IDLE = 2
+# References to memory that nobody uses: its buffer's, that of who looks, and the
+# argument of `sys.getrefcount`. An array made of it holds one more, and views hold
+# that array.
+_IDLE = 3
 _LINE = 64  # bytes of a line of the cache
 _HUGE_PAGE = 1 << 21
 _SLAB = 16 * _HUGE_PAGE  # what is not written to yet takes no memory
@@ -39,9 +44,9 @@ class _Buffer:
 
     __slots__ = ("last_use", "memory")
 
-    def __init__(self, memory: Any) -> None:
+    def __init__(self, memory: Any, last_use: int) -> None:
         self.memory = memory
-        self.last_use = 0  # the number of the request
+        self.last_use = last_use  # the number of the request
 
 
 class _Slab:
@@ -69,58 +74,63 @@ class _Buffers:
     """Buffers by size."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._buffers: dict[int, list[_Buffer]] = {}
-        self._slab: _Slab | None = None
-        self._requests = 0
+        self._slabs: list[_Slab] = []  # those that may have room, and nobody cuts from
+        self._requests = 0  # roughly: two at once may count as one
 
     def empty(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
     ) -> NDArray[Any]:
         """Make an array, of so many bytes, of memory that nobody looks at."""
         size = -(-size // _STEP) * _STEP
-        with self._lock:
-            self._requests += 1
-            same = self._buffers.get(size)
-            if same is None:
-                same = self._buffers[size] = []
-            for buffer in same:
-                if sys.getrefcount(buffer.memory) == _IDLE:
-                    break
-            else:
-                self._give_back()
-                buffer = _Buffer(self._cut(size))
-                same.append(buffer)
-            buffer.last_use = self._requests
-            return np.ndarray(shape, dtype, buffer.memory)
+        self._requests += 1
+        same = self._buffers.get(size)
+        if same is None:
+            same = self._buffers.setdefault(size, [])
+        for buffer in same:
+            memory = buffer.memory
+            if sys.getrefcount(memory) == _IDLE:
+                buffer.last_use = self._requests
+                return np.ndarray(shape, dtype, memory)
+        self._give_back()
+        memory = self._cut(size)
+        same.append(_Buffer(memory, self._requests))
+        return np.ndarray(shape, dtype, memory)
 
     def borrow(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
     ) -> NDArray[Any] | None:
         """Do as `empty` does with memory of any size that suffices, if some is idle."""
-        with self._lock:
-            for larger in sorted(other for other in self._buffers if other >= size):
-                for buffer in self._buffers[larger]:
-                    if sys.getrefcount(buffer.memory) == _IDLE:
-                        self._requests += 1
-                        buffer.last_use = self._requests
-                        return np.ndarray(shape, dtype, buffer.memory)
+        for larger in sorted([other for other in list(self._buffers) if other >= size]):
+            for buffer in self._buffers[larger]:
+                memory = buffer.memory
+                if sys.getrefcount(memory) == _IDLE:
+                    self._requests += 1
+                    buffer.last_use = self._requests
+                    return np.ndarray(shape, dtype, memory)
         return None
 
     def _cut(self, size: int) -> Any:
         if size >= _LEAST_ALONE:  # not a byte more
             return _Slab(size, _LINE).cut(size)
-        if self._slab is None or self._slab.rest < size:
-            self._slab = _Slab(_SLAB, _HUGE_PAGE)
-        return self._slab.cut(size)
+        try:
+            slab = self._slabs.pop()
+        except IndexError:
+            slab = _Slab(_SLAB, _HUGE_PAGE)
+        if slab.rest < size:
+            slab = _Slab(_SLAB, _HUGE_PAGE)
+        memory = slab.cut(size)
+        self._slabs.append(slab)
+        return memory
 
     def _give_back(self) -> None:
         """Let go of what has been idle for long."""
-        for same in self._buffers.values():
+        for same in list(self._buffers.values()):
             same[:] = [
                 buffer
                 for buffer in same
-                if sys.getrefcount(buffer.memory) != _IDLE
+                # Nobody looks: one reference less.
+                if sys.getrefcount(buffer.memory) != _IDLE - 1
                 or self._requests - buffer.last_use <= _PATIENCE
             ]
 

@@ -29,6 +29,7 @@ from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from npresnet import _signals as signals
 from npresnet.backend.kernels.compile import inlined, kernel
 from npresnet.backend.kernels.vectors import I32, I64, pointer
 
@@ -66,7 +67,8 @@ class Launcher:
         """Run the kernel with some arguments; tell whether a piece has failed."""
         result = self._launch(team, blocks, pieces, 0, *arguments)
         if result == _UNKNOWN:
-            address = _address_of(self._kernel, arguments)
+            with signals.held():
+                address = _address_of(self._kernel, arguments)
             result = self._launch(team, blocks, pieces, address, *arguments)
         return bool(result)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from npresnet import _signals as signals
 from npresnet.lens.bugs.registry import replacements
 from npresnet.nn import layer_by_layer
 
@@ -81,6 +82,15 @@ def _replaced(where: str, wrong: Any) -> Iterator[None]:
     found = [(owner, name, vars(owner)[name]) for owner, name in places(where)]
     _originals.setdefault(where, found[0][-1])
     is_function = where.partition(":")[0] != _SEAM and "." not in where.split(":")[1]
+
+    def put_back() -> None:
+        with signals.held():
+            for owner, name, right in found:
+                setattr(owner, name, right)
+            if is_function:
+                # Also in modules that were first imported while the bug was there.
+                _swap(wrong, found[0][-1])
+
     try:
         for owner, name, _ in found:
             setattr(owner, name, wrong)
@@ -88,11 +98,11 @@ def _replaced(where: str, wrong: Any) -> Iterator[None]:
             _swap(found[0][-1], wrong)
         yield
     finally:
-        for owner, name, right in found:
-            setattr(owner, name, right)
-        if is_function:
-            # Also in modules that were first imported while the bug was there.
-            _swap(wrong, found[0][-1])
+        try:
+            put_back()
+        except BaseException:  # Ctrl-C just before: the bug may still be there
+            put_back()
+            raise
 
 
 def _swap(old: Any, new: Any) -> None:

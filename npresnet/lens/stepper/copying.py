@@ -21,12 +21,9 @@ def frozen(module: Module, dtype: DTypeLike | None = None) -> Module:
         Of the copy's parameters and floating buffers; the module's unless given.
     """
     twin = copy.copy(module)
-    twin.__dict__ = {
-        name: value
-        for name, value in module.__dict__.items()
-        if not hasattr(type(module), name) or not callable(value)
-    }
-    twin.caches = []
+    for name, value in module.__dict__.items():
+        if hasattr(type(module), name) and callable(value):
+            del twin.__dict__[name]
     twin._parameters, twin._modules = {}, {}
     for name, parameter in module._parameters.items():
         setattr(twin, name, Parameter(np.array(parameter.data, dtype)))
