@@ -56,7 +56,8 @@ def wait_for_each_other(begun, met, first, last):
 
 
 def somebody_comes_to_help():
-    for _ in range(20):  # a worker that sleeps may come too late
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:  # a worker that sleeps may come too late
         begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
         threads.share_out(wait_for_each_other, 2, begun, met)
         if met.all():
@@ -66,7 +67,7 @@ def somebody_comes_to_help():
 
 def fall_asleep():
     """Wait until the team's workers sleep."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while any(not worker.is_asleep[0] for worker in threads._team._workers):
         assert time.monotonic() < deadline, "a worker is said to be awake"
         time.sleep(0.001)

@@ -275,7 +275,7 @@ def test_losses_that_overflow_are_infinite_and_everything_still_works(tmp_path):
     assert np.isinf(result.losses[0]).all()
     assert np.isfinite(result.center.loss)
     assert result.accuracies[0].tolist() == [0, 0, 0]
-    assert json.loads(result._json())["rows"][0]["loss"] is None
+    assert json.loads(result.content(".json"))["rows"][0]["loss"] is None
     result.save(tmp_path / "far.png")
     again = landscape(model, x, y, points=3, radius=1e30, keep=tmp_path / "points")
     assert repr(again) == repr(result)
