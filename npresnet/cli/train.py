@@ -267,8 +267,8 @@ def read_known_config(folder: RunFolder) -> dict[str, Any]:
         if name not in known:
             names = ", ".join(filter(None, known))
             raise ValueError(
-                f"{shown_path(folder.config_path)}: the entry {entry!r}: expected one of "
-                f"{names}, found {abridged(name)}"
+                f"{shown_path(folder.config_path)}: the entry {entry!r}: expected one "
+                f"of {names}, found {abridged(name)}"
             )
     return config
 
