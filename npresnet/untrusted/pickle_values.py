@@ -254,7 +254,7 @@ class UnfinishedArray(Placeholder):
                 self.array = _array(machine, shape, kind.dtype, bool(order), raw)
                 return self.array
             case (int(1), tuple(), Placeholder(), _, _):
-                return Placeholder("numpy.ndarray of objects")
+                return Placeholder("numpy.ndarray (not of numbers)")
         raise RefusedFile(f"refused: an array with the state {brief(state)}")
 
 

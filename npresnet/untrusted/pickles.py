@@ -15,9 +15,9 @@ state of AdamW takes about 1,400,000) and builds at most twice as many bytes as 
 integers have at most 64 bytes; the result is nested at most 64 deep and has at most
 2,000,000 values when those that are referred to many times are counted as often (the
 "billion laughs"). Keys of dicts and items of sets are texts, bytes, small integers,
-True, False and None, whose hashes hardly collide; other numbers, placeholders and
-short tuples of all these cost ever more steps, as if all of them collided. How long
-the pickle itself may be is for the caller to say.
+True, False, None and placeholders, whose hashes hardly collide; other numbers and
+tuples of all these cost ever more steps, as if all of them collided. How long the
+pickle itself may be is for the caller to say.
 
 References
 ----------
@@ -378,6 +378,10 @@ class _Machine:
         if type(value) in _SURE_KEYS or (
             type(value) is int and -(1 << 60) < value < 1 << 60  # its own hash
         ):
+            return value
+        if type(value) is np.ndarray:  # PyTorch's tensors may be keys, each for itself
+            return Placeholder("tensor")
+        if isinstance(value, Placeholder):
             return value
         size = self.size_of_key(value, 0)
         self.chosen_keys += 1

@@ -300,7 +300,7 @@ def numpy_reconstruct(command):
     return call("numpy.core.multiarray", "_reconstruct", numbers(0))
 
 
-@inert("numpy.ndarray of objects")
+@inert("numpy.ndarray (not of numbers)")
 def numpy_array_of_objects(command):
     empty = call(
         "numpy.core.multiarray",
