@@ -84,7 +84,7 @@ assert np.array_equal(grad_sum, g * (total > 0))
 #
 # Each call puts its cache on a stack, and each backward pass takes the latest off. The
 # call behind the addition was the last. That is why `grad_sum` has to be computed
-# before the branch goes backward: [`take`](../npresnet/nn/module.py#L93-L109 "Module.take").
+# before the branch goes backward: [`take`](../npresnet/nn/module.py#L99-L115 "Module.take").
 #
 # </details>
 #
@@ -486,8 +486,8 @@ print("out", out.shape, " caches:", *caches)
 assert np.allclose(out, block(x), rtol=1e-12, atol=1e-12)
 
 # %% [markdown]
-# Where to read: [`ResidualBlock`](../npresnet/models/blocks.py#L72-L128 "ResidualBlock"),
-# [`PlainBlock`](../npresnet/models/blocks.py#L186-L203 "PlainBlock"), the derivation in
+# Where to read: [`ResidualBlock`](../npresnet/models/blocks.py#L81-L137 "ResidualBlock"),
+# [`PlainBlock`](../npresnet/models/blocks.py#L201-L218 "PlainBlock"), the derivation in
 # [residual_block.md](../docs/derivations/residual_block.md), the instruments in
 # [lens.md](../docs/lens.md), and how to write and test
 # [a block of your own](../docs/write_your_own_block.md).

@@ -672,12 +672,12 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
     print(f"CIFAR ResNet-{depth}: {cost.parameters:,} parameters, {cost.macs:,} MACs")
 
 # %% [markdown]
-# Where to read: [`ResNet`](../npresnet/models/resnet.py#L43-L126 "ResNet") and
-# [its stages](../npresnet/models/resnet.py#L145-L160 "_StageMaker.stage"),
-# [`CifarResNet`](../npresnet/models/cifar.py#L48-L116 "CifarResNet"),
-# [`Bottleneck`](../npresnet/models/blocks.py#L206-L270 "Bottleneck"),
+# Where to read: [`ResNet`](../npresnet/models/resnet.py#L44-L139 "ResNet") and
+# [its stages](../npresnet/models/resnet.py#L158-L173 "_StageMaker.stage"),
+# [`CifarResNet`](../npresnet/models/cifar.py#L49-L122 "CifarResNet"),
+# [`Bottleneck`](../npresnet/models/blocks.py#L221-L292 "Bottleneck"),
 # [`cost`](../npresnet/lens/cost.py#L31-L111 "cost"), and
-# [`state_dict`](../npresnet/nn/module.py#L163-L165 "Module.state_dict"). How fast those
+# [`state_dict`](../npresnet/nn/module.py#L177-L179 "Module.state_dict"). How fast those
 # multiplications can go is the subject of [notebook 12](12_fast.ipynb).
 
 # %% [markdown]

@@ -87,7 +87,7 @@ for name, array, noted in (
 # operation.)
 #
 # The block itself does it in a few lines,
-# [`ResidualBlock.backward`](../npresnet/models/blocks.py#L119-L128 "ResidualBlock.backward");
+# [`ResidualBlock.backward`](../npresnet/models/blocks.py#L128-L137 "ResidualBlock.backward");
 # the books are kept by
 # [`ledger`](../npresnet/lens/ledger.py#L158-L238 "ledger").
 
@@ -119,7 +119,7 @@ print("at right angles, 3 and 4 make", math.hypot(3, 4))
 # %% [markdown]
 # ## Cut one shortcut
 #
-# A [`PlainBlock`](../npresnet/models/blocks.py#L186-L203 "PlainBlock") *is* a `BasicBlock`
+# A [`PlainBlock`](../npresnet/models/blocks.py#L201-L218 "PlainBlock") *is* a `BasicBlock`
 # that leaves its shortcut out. So a shortcut can be cut in a network that is there
 # already. Move the slider, and watch the river lose an arm.
 

@@ -146,7 +146,7 @@ assert one_epoch.recipe.epochs == len(one_epoch.history) == 1
 # - [`fit`](../npresnet/training/fit.py#L24-L159 "fit"): sets a run up,
 # - [`_train_epoch`](../npresnet/training/loop.py#L212-L235 "Session._train_epoch"): your
 #   inner loop,
-# - [`batches`](../npresnet/data/batching.py#L24-L124 "batches"): order and augmentation.
+# - [`batches`](../npresnet/data/batching.py#L24-L127 "batches"): order and augmentation.
 #
 # ## The update: momentum
 #
