@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -84,14 +85,27 @@ def _facts() -> dict[str, Any]:
 
 def _check_cache() -> tuple[str, bool, str]:
     """Compiled kernels can be kept; without it every process compiles anew."""
-    from npresnet.backend.kernels.compile import cache_folder
+    from npresnet.backend import kernel_cache
 
     name = "kernel cache"
-    folder = cache_folder()
+    folder, trouble = kernel_cache.choice()
+    with warnings.catch_warnings(action="ignore"):  # it is said below
+        kernel_cache.cache_folder()
     if folder is None:
-        return name, False, "no folder can be written; set NPRESNET_CACHE_DIR to one"
-    kept = sum(1 for _ in folder.rglob("*.nbc"))
-    return name, os.access(folder, os.W_OK), f"{folder}, {kept} compiled kernels"
+        return name, False, trouble
+    kept, damaged = kernel_cache.remove_damaged(folder)
+    detail = f"{folder}, {kept} compiled kernels"
+    if damaged:
+        detail += (
+            f"; {damaged} more damaged or not yours alone: removed, compiled anew when "
+            "needed"
+        )
+    if trouble:
+        detail += f"; {trouble}"
+    can_be_written = os.access(folder, os.W_OK)
+    if not can_be_written:
+        detail += "; cannot be written: every process compiles anew what is missing"
+    return name, can_be_written, detail
 
 
 def _check_backends() -> tuple[str, bool, str]:

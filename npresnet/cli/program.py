@@ -6,12 +6,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 import npresnet
+from npresnet._notices import Notice
 from npresnet.cli.course import course
 from npresnet.cli.datasets import datasets
 from npresnet.cli.doctor import doctor
@@ -78,9 +81,10 @@ class _Program(Group):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         del standalone_mode  # errors are always shown and become the exit status
         try:
-            status = super().main(
-                args, prog_name, complete_var, standalone_mode=False, **extra
-            )
+            with _notices_in_one_line():
+                status = super().main(
+                    args, prog_name, complete_var, standalone_mode=False, **extra
+                )
         except click.ClickException as error:
             status = getattr(error, "status", _USAGE)
             kind = "error: " if status == _USAGE else ""
@@ -90,6 +94,24 @@ class _Program(Group):
         except click.Abort:
             sys.exit(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _notices_in_one_line() -> Iterator[None]:
+    """Show the package's own warnings as the program's errors are shown."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, Notice):
+            click.echo(f"npresnet: {message}", err=True)
+        else:
+            before(message, category, *where)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _describe(error: BaseException) -> str:

@@ -1,0 +1,58 @@
+"""The command line on machines as people have them: caches, containers, notebooks."""
+
+import warnings
+
+import click
+import pytest
+
+from npresnet import _notices
+from npresnet._notices import notice
+from npresnet.backend import kernel_cache
+from npresnet.cli import main
+from tests.cli.program import invoke
+
+
+@pytest.fixture
+def _shows_warnings(monkeypatch):
+    """Let warnings be shown, as in a process of its own."""
+    monkeypatch.setattr(_notices, "_said", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield
+
+
+@pytest.mark.usefixtures("_shows_warnings")
+def test_a_notice_is_one_line_said_once_and_other_warnings_stay_as_they_are(
+    monkeypatch,
+):
+    @click.command
+    def noticing():
+        for _ in range(3):
+            notice("the disk is full")
+        warnings.warn("something else", DeprecationWarning, stacklevel=1)
+
+    others = []
+    monkeypatch.setattr(warnings, "showwarning", lambda text, *_: others.append(text))
+    monkeypatch.setitem(main.commands, "noticing", noticing)
+    before = warnings.showwarning
+    assert invoke("noticing").stderr == "npresnet: the disk is full\n"
+    assert [str(other) for other in others] == ["something else"]
+    assert warnings.showwarning is before
+
+
+@pytest.mark.usefixtures("_shows_warnings")
+def test_doctor_says_which_kernels_were_damaged_and_where_they_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        kernel_cache, "choice", lambda: kernel_cache.Choice(tmp_path, "/full: no space")
+    )
+    for name in ("one", "two", "three"):
+        kernel_cache.save(tmp_path, name, "key", b"code")
+    (tmp_path / "two.nbc").write_bytes(b"half")
+    result = invoke("doctor")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if "kernel cache" in line]
+    assert f"{tmp_path}, 2 compiled kernels; 1 more damaged" in line
+    assert "/full: no space" in line
+    assert "no space" not in result.stderr
