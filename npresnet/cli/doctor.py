@@ -58,9 +58,10 @@ def _facts() -> dict[str, Any]:
     from threadpoolctl import threadpool_info
 
     import npresnet
-    from npresnet.backend import available_threads
+    from npresnet.backend import processors
     from npresnet.training.machine import processor
 
+    most, source = processors.limit()
     features = llvm.get_host_cpu_features()
     vector = next((bits for name, bits in _VECTORS if features.get(name)), 0)
     if not vector and platform.machine().lower() in ("arm64", "aarch64"):
@@ -77,7 +78,7 @@ def _facts() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": f"{processor()} ({llvm.get_host_cpu_name()})",
         "vector width": f"{vector} bits" if vector else "unknown",
-        "threads": f"{npresnet.get_threads()} of {available_threads()}",
+        "threads": f"{npresnet.get_threads()} of {most}: {source}",
         "blas": "; ".join(blas) or "unknown",
         "backend": npresnet.get_backend(),
     }

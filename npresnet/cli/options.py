@@ -72,12 +72,12 @@ def use_threads(count: int | None) -> None:
     if count is None:
         return
     import npresnet
+    from npresnet.backend import processors
 
     used = npresnet.set_threads(count)
     if used < count:
-        click.echo(
-            f"--threads {count}: this machine offers {used}; using {used}", err=True
-        )
+        source = processors.limit().source
+        click.echo(f"--threads {count}: using {used}, the limit is {source}", err=True)
 
 
 def print_json(value: Any) -> None:

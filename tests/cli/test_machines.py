@@ -47,6 +47,8 @@ def test_doctor_says_which_kernels_were_damaged_and_where_they_are(
     monkeypatch.setattr(
         kernel_cache, "choice", lambda: kernel_cache.Choice(tmp_path, "/full: no space")
     )
+    for check in ("_check_backends", "_check_gradient"):  # would compile
+        monkeypatch.setattr(f"npresnet.cli.doctor.{check}", lambda: ("", True, ""))
     for name in ("one", "two", "three"):
         kernel_cache.save(tmp_path, name, "key", b"code")
     (tmp_path / "two.nbc").write_bytes(b"half")
