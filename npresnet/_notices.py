@@ -16,4 +16,14 @@ def notice(text: str) -> None:
         warnings.warn(text, Notice, stacklevel=3)
 
 
+def reason(error: Exception) -> str:
+    """Say in a few words what went wrong, also where somebody else's code says it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    words = " ".join(str(error).split())
+    if len(words) > 160:
+        words = f"{words[:160]} ..."
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 _said: set[str] = set()

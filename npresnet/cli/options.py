@@ -80,6 +80,20 @@ def use_threads(count: int | None) -> None:
         click.echo(f"--threads {count}: using {used}, the limit is {source}", err=True)
 
 
+_FAILURES = "npresnet.failures"
+
+
+def fail_later(text: str) -> None:
+    """Let the command end with this error, but not before it has done the rest."""
+    click.get_current_context().meta.setdefault(_FAILURES, []).append(text)
+
+
+def failures(ctx: click.Context) -> list[str]:
+    """Return what `fail_later` was told."""
+    found: list[str] = ctx.meta.get(_FAILURES, [])
+    return found
+
+
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON."""
     click.echo(json.dumps(value))

@@ -15,6 +15,7 @@ import click
 
 import npresnet
 from npresnet._notices import Notice
+from npresnet.cli import options
 from npresnet.cli.course import course
 from npresnet.cli.datasets import datasets
 from npresnet.cli.doctor import doctor
@@ -48,7 +49,10 @@ class _Program(Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what goes wrong into a `_Failure`."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if failures := options.failures(ctx):
+                raise _Failure("; ".join(failures), _USAGE)
+            return result
         except click.ClickException:
             raise
         except (KeyboardInterrupt, click.Abort) as error:

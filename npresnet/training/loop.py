@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._notices import notice, reason
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, not_finite
 from npresnet.training.averaging import Averaging
@@ -335,8 +336,16 @@ class Session:
             now = time.monotonic()
             finished = len(self.history) == self.recipe.epochs
             if finished or now - self.drawn >= _SECONDS_BETWEEN_PICTURES:
-                self.folder.write_curves(self.history)
+                self._draw_curves()
                 self.drawn = now
+
+    def _draw_curves(self) -> None:
+        """Draw, but let no run end for want of a picture."""
+        try:
+            self.folder.write_curves(self.history)
+        except Exception as error:  # of Matplotlib, of what it loads, or of the disk
+            path = self.folder.curves_path
+            notice(f"{path}: not drawn, going on without it ({reason(error)})")
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to a checkpoint; the other files may be older or newer."""

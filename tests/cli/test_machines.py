@@ -58,3 +58,30 @@ def test_doctor_says_which_kernels_were_damaged_and_where_they_are(
     assert f"{tmp_path}, 2 compiled kernels; 1 more damaged" in line
     assert "/full: no space" in line
     assert "no space" not in result.stderr
+
+
+def no_pictures(monkeypatch):
+    from npresnet.plots import style
+
+    def fail():
+        raise RuntimeError("no font is to be found")
+
+    monkeypatch.setattr(style, "matplotlib", fail)
+
+
+def test_an_instrument_without_its_picture_gives_its_numbers_and_says_why(
+    tmp_path, monkeypatch
+):
+    with_picture = invoke("lens", "filters", "resnet8", "--out", tmp_path / "with")
+    assert with_picture.exit_code == 0
+    no_pictures(monkeypatch)
+    result = invoke("lens", "filters", "resnet8", "--out", tmp_path / "without")
+    assert result.exit_code == 2
+    assert result.stdout == with_picture.stdout
+    *wrote, last = result.stderr.splitlines()
+    picture = tmp_path / "without" / "filters-resnet8.png"
+    assert last == (
+        f"npresnet: error: {picture}: no picture (RuntimeError: no font is to be found)"
+    )
+    assert [line.rpartition(".")[2] for line in wrote] == ["json", "csv"]
+    assert {path.suffix for path in picture.parent.iterdir()} == {".json", ".csv"}

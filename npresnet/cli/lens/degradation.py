@@ -8,7 +8,7 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import progress_bar
+from npresnet.cli.lens.output import Folder, progress_bar
 
 
 @click.command(cls=Command)
@@ -93,8 +93,10 @@ def degradation(
             out=out,
             progress=progress,
         )
-    for ending in (".json", ".csv", ".png"):
-        result.save(out / f"degradation{ending}")
+    folder = Folder(out, [])
+    folder.save(
+        result, *(f"degradation{ending}" for ending in (".json", ".csv", ".png"))
+    )
     if as_json:
         options.print_json({"folder": str(out), **result.to_dict()})
         return

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from npresnet._notices import reason
 from npresnet.cli import options
 
 if TYPE_CHECKING:
     from npresnet.lens import Result
     from npresnet.plots.style import Figure
+
+_PICTURES = (".png", ".svg", ".pdf", ".html")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -49,6 +52,7 @@ class Folder:
 
     def __init__(self, path: Path | None, names: Sequence[str]) -> None:
         self.path = path
+        self.complete = True  # False once a picture is missing
         if path is None:
             return
         for name in names:
@@ -63,17 +67,32 @@ class Folder:
         if self.path is None:
             return
         for name in names:
-            result.save(self.path / name)
-            click.echo(f"wrote {self.path / name}", err=True)
+            self.write(name, result.save)
 
     def save_picture(self, draw: Callable[[], Figure], name: str) -> None:
         """Write what `draw` draws, and say so."""
         from npresnet.lens.result import save_figure
 
+        self.write(name, lambda path: save_figure(draw(), path))
+
+    def write(self, name: str, write: Callable[[Path], None]) -> None:
+        """Have a file written, and say so.
+
+        What goes wrong with a picture is told at the end of the program, with exit
+        status 2: the numbers are there, and the other files.
+        """
         if self.path is None:
             return
-        save_figure(draw(), self.path / name)
-        click.echo(f"wrote {self.path / name}", err=True)
+        path = self.path / name
+        try:
+            write(path)
+        except Exception as error:
+            if path.suffix not in _PICTURES:
+                raise
+            self.complete = False
+            options.fail_later(f"{path}: no picture ({reason(error)})")
+        else:
+            click.echo(f"wrote {path}", err=True)
 
 
 class SeveralFiles:
