@@ -30,6 +30,14 @@ _SUFFIX = ".nbc"
 _KERNELS = "npresnet.backend.kernels"
 _HEAD = b"npresnet kernel 1\n"  # then a SHA-256, then the code
 _BEGIN = len(_HEAD) + hashlib.sha256().digest_size
+# Numba's, that make other code of the same source. The processor is Numba's own care.
+_SETTINGS = (
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+)
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -232,6 +240,8 @@ def _fingerprint() -> str:
     import numba
 
     digest = hashlib.sha256(numba.__version__.encode())
+    for name in _SETTINGS:
+        digest.update(f"{name} {getattr(numba.config, name, None)!s}\n".encode())
     package = find_spec(_KERNELS)
     folders = package.submodule_search_locations if package is not None else None
     for module in pkgutil.iter_modules(folders or []):
