@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import signal
 import time
@@ -116,8 +117,16 @@ class Session:
                     result = self._run_epochs(stop)
                 except KeyboardInterrupt:
                     raise self._interrupted(stop) from None
+                except OSError as error:
+                    if not _output_is_gone(error):
+                        raise
+                    if stop.signal_number is not None:  # the terminal was closed
+                        raise self._interrupted(stop) from None
+                    self._save_what_there_is()
+                    raise
         finally:
-            self.watch.close()
+            with suppress(OSError):  # of a terminal that is gone
+                self.watch.close()
         self._finish(result)
         return Run(self.folder.path, self.recipe, self.history, result)
 
@@ -375,16 +384,21 @@ class Session:
             return "no epoch was complete"
         return f"the weights of epoch {epochs} are kept"
 
+    def _save_what_there_is(self) -> str:
+        """Write a checkpoint, unless a step is under way; return what went wrong."""
+        if self.whole and self.saved != self.position:
+            try:
+                self._save_checkpoint()
+            except (OSError, FloatingPointError) as error:
+                return f" ({error})"
+        return ""
+
     def _interrupted(self, stop: StopRequest) -> TrainingInterrupted:
         """Save what there is, and say what became of it."""
         trouble = ""
         # `postponed` ends in a KeyboardInterrupt, as the run was asked to stop.
         with suppress(KeyboardInterrupt), stop.postponed():
-            if self.whole and self.saved != self.position:
-                try:
-                    self._save_checkpoint()
-                except (OSError, FloatingPointError) as error:
-                    trouble = f" ({error})"
+            trouble = self._save_what_there_is()
         number = stop.signal_number or signal.SIGINT
         cause = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
         text = f"stopped by {cause} {self._place()}"
@@ -396,6 +410,14 @@ class Session:
             text += f"; {fate}; continue with: npresnet train --resume "
             text += str(self.folder.path)
         return TrainingInterrupted(text, self.folder.path, number)
+
+
+def _output_is_gone(error: OSError) -> bool:
+    """Tell whether nobody reads the output: a closed pipe, or a closed terminal.
+
+    Errors of the disk name the run folder.
+    """
+    return error.filename is None and error.errno in (errno.EPIPE, errno.EIO)
 
 
 def _dtype(model: Module) -> np.dtype[Any]:
