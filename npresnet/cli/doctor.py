@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -57,9 +58,10 @@ def _facts() -> dict[str, Any]:
     from threadpoolctl import threadpool_info
 
     import npresnet
-    from npresnet.backend import available_threads
+    from npresnet.backend import processors
     from npresnet.training.machine import processor
 
+    most, source = processors.limit()
     features = llvm.get_host_cpu_features()
     vector = next((bits for name, bits in _VECTORS if features.get(name)), 0)
     if not vector and platform.machine().lower() in ("arm64", "aarch64"):
@@ -76,7 +78,7 @@ def _facts() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": f"{processor()} ({llvm.get_host_cpu_name()})",
         "vector width": f"{vector} bits" if vector else "unknown",
-        "threads": f"{npresnet.get_threads()} of {available_threads()}",
+        "threads": f"{npresnet.get_threads()} of {most}: {source}",
         "blas": "; ".join(blas) or "unknown",
         "backend": npresnet.get_backend(),
     }
@@ -84,14 +86,27 @@ def _facts() -> dict[str, Any]:
 
 def _check_cache() -> tuple[str, bool, str]:
     """Compiled kernels can be kept; without it every process compiles anew."""
-    from npresnet.backend.kernels.compile import cache_folder
+    from npresnet.backend import kernel_cache
 
     name = "kernel cache"
-    folder = cache_folder()
+    folder, trouble = kernel_cache.choice()
+    with warnings.catch_warnings(action="ignore"):  # it is said below
+        kernel_cache.cache_folder()
     if folder is None:
-        return name, False, "no folder can be written; set NPRESNET_CACHE_DIR to one"
-    kept = sum(1 for _ in folder.rglob("*.nbc"))
-    return name, os.access(folder, os.W_OK), f"{folder}, {kept} compiled kernels"
+        return name, False, trouble
+    kept, damaged = kernel_cache.remove_damaged(folder)
+    detail = f"{folder}, {kept} compiled kernels"
+    if damaged:
+        detail += (
+            f"; {damaged} more damaged or not yours alone: removed, compiled anew when "
+            "needed"
+        )
+    if trouble:
+        detail += f"; {trouble}"
+    can_be_written = os.access(folder, os.W_OK)
+    if not can_be_written:
+        detail += "; cannot be written: every process compiles anew what is missing"
+    return name, can_be_written, detail
 
 
 def _check_backends() -> tuple[str, bool, str]:

@@ -73,12 +73,26 @@ def use_threads(count: int | None) -> None:
     if count is None:
         return
     import npresnet
+    from npresnet.backend import processors
 
     used = npresnet.set_threads(count)
     if used < count:
-        click.echo(
-            f"--threads {count}: this machine offers {used}; using {used}", err=True
-        )
+        source = processors.limit().source
+        click.echo(f"--threads {count}: using {used}, the limit is {source}", err=True)
+
+
+_FAILURES = "npresnet.failures"
+
+
+def fail_later(text: str) -> None:
+    """Let the command end with this error, but not before it has done the rest."""
+    click.get_current_context().meta.setdefault(_FAILURES, []).append(text)
+
+
+def failures(ctx: click.Context) -> list[str]:
+    """Return what `fail_later` was told."""
+    found: list[str] = ctx.meta.get(_FAILURES, [])
+    return found
 
 
 def print_json(value: Any) -> None:

@@ -16,10 +16,23 @@ from typing import Self
 from urllib.parse import quote
 
 _SECONDS_TO_START = 120.0
+# What the child process runs: JupyterLab, as ``-m jupyterlab`` does, beside a thread
+# that ends it once nobody is there to write to it any more: its parent may be killed.
+# Not `sys.stdin`: at the end Python would wait for the thread to leave it.
+_PROGRAM = """
+import os, runpy, signal, sys, threading
+def end_with_parent():
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end_with_parent, daemon=True).start()
+runpy.run_module("jupyterlab", run_name="__main__", alter_sys=True)
+"""
 
 
 class JupyterLab:
     """A JupyterLab of this Python's own, as a child process; a context manager.
+
+    It ends with this process, however that ends.
 
     Parameters
     ----------
@@ -57,7 +70,7 @@ class JupyterLab:
             raise ModuleNotFoundError("JupyterLab is not installed", name="jupyterlab")
         notebook = Path(os.path.realpath(notebook))
         command = [
-            *(sys.executable, "-m", "jupyterlab", str(notebook)),
+            *(sys.executable, "-c", _PROGRAM, str(notebook)),
             f"--ServerApp.root_dir={notebook.parent}",
             "--ServerApp.answer_yes=True",  # Ctrl-C ends it without a question
             "--Application.log_level=ERROR",
@@ -74,7 +87,10 @@ class JupyterLab:
         # What it tells is kept for the case that it fails.
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
         )
         try:
             server = self._wait_for_server()
@@ -132,6 +148,8 @@ class JupyterLab:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._log.close()
 
     def __enter__(self) -> Self:

@@ -11,8 +11,10 @@ Okabe and Ito 2008, "Color Universal Design", https://jfly.uni-koeln.de/color/
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -102,12 +104,39 @@ DIVERGING = "PuOr"
 GREYS = "gray"
 
 
+def matplotlib() -> Any:
+    """Load Matplotlib, whatever window system the environment asks it for.
+
+    Pictures are drawn apart from pyplot and its windows. A name in ``MPLBACKEND`` that
+    Matplotlib does not know (a notebook hands its own on to the programs that it
+    starts) would keep it from being loaded at all.
+    """
+    if "matplotlib" in sys.modules or "MPLBACKEND" not in os.environ:
+        import matplotlib as mpl
+
+        return mpl
+    named = os.environ.pop("MPLBACKEND")
+    try:
+        import matplotlib as mpl
+    finally:
+        os.environ["MPLBACKEND"] = named
+    with suppress(ValueError):  # as Matplotlib does; it is for pyplot alone
+        mpl.rcParams["backend"] = named
+    return mpl
+
+
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Use the house's settings within a ``with`` block, and only there."""
-    import matplotlib as mpl
+    """Use the house's settings within a ``with`` block, and only there.
 
-    with mpl.rc_context(_SETTINGS):
+    Of the user's own, only the fonts count: others may ask for programs that are
+    missing, such as LaTeX, and would make another picture.
+    """
+    mpl = matplotlib()
+    with mpl.rc_context():
+        fonts = {k: v for k, v in mpl.rcParams.items() if k.startswith("font.")}
+        mpl.rcdefaults()
+        mpl.rcParams.update({**fonts, **_SETTINGS})
         yield
 
 
@@ -201,7 +230,8 @@ def save(
 
     A file that is open has none; there, `format` decides.
     """
-    if isinstance(path, str | Path):
-        figure.savefig(path, dpi=dpi)
-    else:
-        figure.savefig(path, dpi=dpi, format=format)
+    with house_style():
+        if isinstance(path, str | Path):
+            figure.savefig(path, dpi=dpi)
+        else:
+            figure.savefig(path, dpi=dpi, format=format)

@@ -45,10 +45,8 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
         defaults: ``--ink``, ``--faint``, ``--rule``, ``--train``, ``--validation``
         and ``--test``; there is no background.
     """
-    import matplotlib as mpl
-
     file = io.StringIO()
-    with mpl.rc_context(_SETTINGS):
+    with style.house_style(), style.matplotlib().rc_context(_SETTINGS):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]

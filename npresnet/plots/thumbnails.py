@@ -139,10 +139,10 @@ def _side_by_side(maps: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @cache
 def _palette(signed: bool) -> bytes:
     """Return 256 colours, of which the shades are the first."""
-    import matplotlib as mpl
-
     name = style.DIVERGING if signed else style.GREYS
-    colors = mpl.colormaps[name](np.linspace(0, 1, _LEVELS), bytes=True)[:, :3]
+    colors = style.matplotlib().colormaps[name](np.linspace(0, 1, _LEVELS), bytes=True)[
+        :, :3
+    ]
     filled = np.zeros((256, 3), np.uint8)
     filled[:_LEVELS] = colors
     return filled.tobytes()

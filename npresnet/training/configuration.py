@@ -126,7 +126,7 @@ def kernels_are_missing() -> bool:
 
     if get_backend() != "numba":
         return False
-    from npresnet.backend.kernels.compile import cache_folder, keeps_code
+    from npresnet.backend.kernel_cache import cache_folder, keeps_code
 
     kept = cache_folder()
     return kept is None or not keeps_code(kept)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._notices import notice, reason
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, not_finite
 from npresnet.training.averaging import Averaging
@@ -121,8 +122,16 @@ class Session:
                     raise self._interrupted(stop) from None
                 except FolderMoved:
                     raise self._moved(stop) from None
+                except OSError as error:
+                    if not _output_is_gone(error):
+                        raise
+                    if stop.signal_number is not None:  # the terminal was closed
+                        raise self._interrupted(stop) from None
+                    self._save_what_there_is(None)
+                    raise
         finally:
-            self.watch.close()
+            with suppress(OSError):  # of a terminal that is gone
+                self.watch.close()
         try:
             self._finish(result)
         except FolderMoved:
@@ -357,8 +366,16 @@ class Session:
             now = time.monotonic()
             finished = len(self.history) == self.recipe.epochs
             if finished or now - self.drawn >= _SECONDS_BETWEEN_PICTURES:
-                self.folder.write_curves(self.history)
+                self._draw_curves()
                 self.drawn = now
+
+    def _draw_curves(self) -> None:
+        """Draw, but let no run end for want of a picture."""
+        try:
+            self.folder.write_curves(self.history)
+        except Exception as error:  # of Matplotlib, of what it loads, or of the disk
+            path = self.folder.curves_path
+            notice(f"{path}: not drawn, going on without it ({reason(error)})")
 
     def _restore(self, start: Checkpoint) -> None:
         """Go back to a checkpoint; the other files may be older or newer."""
@@ -452,6 +469,14 @@ class Session:
             return "nothing is lost"
         epoch, step = self.saved or (0, 0)
         return f"kept: epoch {epoch + 1} after its step {step}{trouble}"
+
+
+def _output_is_gone(error: OSError) -> bool:
+    """Tell whether nobody reads the output: a closed pipe, or a closed terminal.
+
+    Errors of the disk name the run folder.
+    """
+    return error.filename is None and error.errno in (errno.EPIPE, errno.EIO)
 
 
 def _dtype(model: Module) -> np.dtype[Any]:

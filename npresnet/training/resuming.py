@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 # fit's defaults, which a resumed run reads as "not given".
 _DEFAULT_RECIPE, _DEFAULT_SEED = "digits-quick", 0
+_FEW = 4  # features that are named
 # What makes a run's bits beside its settings; threads do not.
-_MACHINE = ("npresnet", "numpy", "numba", "processor")
+_MACHINE = ("npresnet", "numpy", "numba", "llvmlite", "processor")
 
 
 def check(
@@ -150,11 +151,40 @@ def other_machine(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str | 
     changes = [
         f"{name} {now[name]} instead of {before.get(name)}"
         for name in _MACHINE
-        if now[name] != before.get(name)
+        # What an older version has not written down is not known to differ.
+        if now[name] != before.get(name, now[name])
     ]
+    changes += _other_features(before, now) + _other_settings(before, now)
     if not changes:
         return None
     return (
         f"{', '.join(changes)}: the run goes on, but its bits may differ from those "
         "of a run that was never stopped"
     )
+
+
+def _other_features(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name instructions that the kernels can or cannot use any more."""
+    kept = set(str(before.get("features", now["features"])).split())
+    these = set(now["features"].split())
+    parts = []
+    for word, names in (("with", these - kept), ("without", kept - these)):
+        if names:
+            few = ", ".join(sorted(names)[:_FEW])
+            more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+            parts.append(f"processor {word} {few}{more}")
+    return parts
+
+
+def _other_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name settings of the environment that were others, or none."""
+    kept, these = before.get("settings", now["settings"]), now["settings"]
+    if not isinstance(kept, dict):
+        return []
+    return [
+        f"{name} {these.get(name, 'not set')} instead of {kept.get(name, 'not set')}"
+        for name in sorted({*kept, *these})
+        if these.get(name) != kept.get(name)
+        # Told above, by what they come to.
+        and name not in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
+    ]

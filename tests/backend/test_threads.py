@@ -8,11 +8,15 @@ import weakref
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import npresnet as nr
-from npresnet.backend import threads
+from npresnet import _notices
+from npresnet._notices import Notice
+from npresnet.backend import processors, threads
 from npresnet.backend.kernels.compile import kernel
 from npresnet.backend.kernels.team import _load
+from npresnet.backend.processors import Limit
 
 
 @pytest.fixture
@@ -90,8 +94,11 @@ def wait_for_each_other(begun, met, first, last):
                 break
 
 
-def test_the_caller_is_not_alone_with_its_work(thread_count):
+def test_the_caller_is_not_alone_with_its_work(thread_count, monkeypatch):
     thread_count(2)
+    monkeypatch.setattr(threads, "_team", threads._Team())
+    # On a machine that is busy otherwise, too.
+    monkeypatch.setattr(threads._Processors, "to_be_measured", lambda self: False)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:  # a worker that sleeps may come too late
         begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
@@ -99,6 +106,89 @@ def test_the_caller_is_not_alone_with_its_work(thread_count):
         if met.all():
             return
     pytest.fail("for two minutes, nobody came to help")
+
+
+def run_for(processors, seconds, threads, share, now):
+    """Tell of runs by so many threads, each of which had a share of a processor."""
+    processors.measured(threads, seconds, threads * seconds * share, now)
+
+
+@pytest.mark.parametrize(
+    ("threads_wanted", "share", "left"),
+    [(64, 2 / 64, 2), (64, 16 / 64, 16), (2, 0.4, 1), (8, 0.01, 1), (16, 0.49, 8)],
+)
+def test_threads_without_a_processor_are_fewer_for_a_while(threads_wanted, share, left):
+    processors = threads._Processors()
+    assert processors.allowed(threads_wanted, now=0.0) == threads_wanted
+    run_for(processors, 0.3, threads_wanted, share, now=1.0)
+    assert processors.allowed(threads_wanted, now=1.5) == left
+    assert processors.allowed(1, now=1.5) == 1
+    assert processors.allowed(threads_wanted, now=2.5) == threads_wanted
+
+
+def test_the_longer_processors_are_wanting_the_rarer_more_threads_are_tried():
+    processors, now, pauses = threads._Processors(), 0.0, []
+    for _ in range(9):
+        run_for(processors, 0.3, 64, 2 / 64, now)
+        began = now
+        while processors.allowed(64, now) == 2:
+            now += 0.5
+        pauses.append(now - began)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    run_for(processors, 0.6, 64, 0.9, now)
+    run_for(processors, 0.3, 64, 2 / 64, now)
+    assert processors.allowed(64, now + 1) == 64  # as at first
+
+
+def test_fewer_threads_that_get_less_are_made_more_again():
+    """Other programs take the processors: each thread gets its share, few get less."""
+    processors = threads._Processors()
+    run_for(processors, 0.3, 2, 0.2, now=1.0)
+    assert processors.allowed(2, now=1.0) == 1
+    run_for(processors, 0.3, 1, 0.2, now=1.3)
+    assert processors.allowed(2, now=1.3) == 2
+    run_for(processors, 0.3, 2, 0.2, now=1.6)
+    assert processors.allowed(2, now=1.6) == 2  # and that is left alone for a while
+
+
+def test_fewer_threads_that_get_as_much_stay_fewer():
+    processors = threads._Processors()
+    run_for(processors, 0.3, 64, 2.4 / 64, now=1.0)
+    run_for(processors, 0.3, 2, 1.0, now=1.3)
+    assert processors.allowed(64, now=1.5) == 2
+    one = threads._Processors()
+    run_for(one, 0.3, 2, 0.2, now=1.0)  # a quota of 0.4
+    run_for(one, 0.3, 1, 0.4, now=1.3)
+    assert one.allowed(2, now=1.5) == 1
+
+
+def test_threads_that_share_their_work_unequally_are_all_kept():
+    processors = threads._Processors()
+    run_for(processors, 3.0, 64, 0.55, now=1.0)
+    assert processors.allowed(64, now=1.0) == 64
+
+
+def test_workers_that_are_too_many_go_to_sleep_and_come_back(thread_count, monkeypatch):
+    team = threads._Team()
+    monkeypatch.setattr(threads, "_team", team)
+    monkeypatch.setattr(threads, "_LOOKS", 1 << 60)  # else nobody ever sleeps
+    monkeypatch.setattr(threads._Processors, "to_be_measured", lambda self: False)
+    thread_count(3)
+    done = np.zeros(40, np.int64)
+
+    def asleep(*expected):
+        for _ in range(3000):
+            threads.share_out(count_up, 40, done)
+            if tuple(worker.is_asleep[0] for worker in team._workers) == expected:
+                return True
+            threading.Event().wait(0.001)
+        return False
+
+    assert asleep(0, 0)
+    for most, expected in ((2, (0, 1)), (1, (1, 1)), (None, (0, 0)), (1, (1, 1))):
+        team._processors.most, team._processors._until = most, float("inf")
+        assert asleep(*expected), most
+    assert len(set(done)) == 1  # each block as often as any other
 
 
 def test_what_is_not_compiled_is_done_by_the_caller(thread_count):
@@ -178,6 +268,27 @@ def test_a_forked_child_can_compute(thread_count):
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+def blas_threads():
+    pools = threadpool_info()
+    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+
+
+def test_a_quota_holds_back_the_threads_of_matrix_products_but_never_adds_any(
+    monkeypatch,
+):
+    monkeypatch.setattr(threads, "_threads", None)
+    monkeypatch.delenv("NPRESNET_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(processors, "limit", lambda: Limit(2, "a quota of 2"))
+    with threadpool_limits(3, user_api="blas"):
+        assert threads.get_threads() == 2
+        assert max(blas_threads(), default=2) == 2
+    monkeypatch.setattr(threads, "_threads", None)
+    with threadpool_limits(1, user_api="blas"):
+        assert threads.get_threads() == 2
+        assert max(blas_threads(), default=1) == 1
+
+
 def test_set_threads_is_cut_down_to_what_the_host_offers(monkeypatch):
     monkeypatch.setattr(threads, "_threads", None)
     before = threads.get_threads()
@@ -195,9 +306,14 @@ def test_set_threads_refuses_what_is_no_count(count):
 
 
 def test_the_environment_can_choose_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(_notices, "_said", set())
     monkeypatch.setattr(threads, "_threads", None)
     monkeypatch.setenv("NPRESNET_NUM_THREADS", "1")
     assert threads.get_threads() == 1
+    monkeypatch.setattr(threads, "_threads", None)
+    monkeypatch.setenv("NPRESNET_NUM_THREADS", "10000")
+    with pytest.warns(Notice, match="NPRESNET_NUM_THREADS=10000: using .*the limit is"):
+        assert threads.get_threads() == threads.available_threads()
     monkeypatch.setattr(threads, "_threads", None)
     monkeypatch.setenv("NPRESNET_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="NPRESNET_NUM_THREADS"):

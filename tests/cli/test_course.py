@@ -1,5 +1,6 @@
 """``npresnet course``: copies, then JupyterLab, or a line that says how to get it."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -53,6 +54,36 @@ def test_what_keeps_jupyterlab_from_starting_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(broken))
     result = invoke("course", tmp_path / "mine", "--no-browser")
     assert_one_error_line(result, "JupyterLab did not start: no port is free")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_jupyterlab_ends_when_the_process_that_started_it_is_gone(tmp_path):
+    (tmp_path / "jupyterlab").mkdir()
+    (tmp_path / "jupyterlab" / "__init__.py").touch()
+    main = "import sys, time; print(sys.argv[1:], flush=True); time.sleep(600)"
+    (tmp_path / "jupyterlab" / "__main__.py").write_text(main)
+    parent = (
+        "import subprocess, sys, time; from npresnet.course.jupyter import _PROGRAM;"
+        "command = [sys.executable, '-c', _PROGRAM, 'a.ipynb', '--x'];"
+        "child = subprocess.Popen(command, stdin=subprocess.PIPE);"
+        "print(child.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    ) as process:
+        child = int(process.stdout.readline())
+        try:
+            assert process.stdout.readline() == "['a.ipynb', '--x']\n"
+            process.kill()
+            # The child holds the other end: it is closed when the child has ended.
+            assert process.stdout.read() == ""
+        finally:
+            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.slow

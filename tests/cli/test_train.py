@@ -192,7 +192,7 @@ def test_more_threads_than_there_are_is_said(tmp_path):
             tmp_path / "r",
         )
         assert result.exit_code == 0
-        assert "--threads 4096: this machine offers" in result.stderr
+        assert "--threads 4096: using " in result.stderr
     finally:
         nr.set_threads(before)
 

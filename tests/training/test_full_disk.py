@@ -199,7 +199,7 @@ def test_a_folder_that_was_moved_goes_on_in_its_new_place(data, whole, tmp_path)
     assert_same_run(whole, new)
 
 
-@pytest.mark.parametrize("failing", ["write_weights", "write_metrics", "write_curves"])
+@pytest.mark.parametrize("failing", ["write_weights", "write_metrics"])
 def test_results_that_cannot_be_written_are_written_by_the_next_run(
     data, whole, tmp_path, monkeypatch, failing
 ):

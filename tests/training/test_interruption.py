@@ -1,6 +1,7 @@
 """Ctrl-C and its like: the batch under way is finished, and nothing is lost."""
 
 import contextvars
+import errno
 import os
 import signal
 import sys
@@ -238,3 +239,47 @@ def test_a_run_in_a_thread_leaves_signals_alone(data, whole, tmp_path):
     assert not failed
     assert all(handler in before for handler in seen)
     assert_same_run(whole, tmp_path / "run")
+
+
+def lost(number, *, after, also=lambda: None):
+    """Watch a run whose output is lost after a batch of its second epoch."""
+
+    def act(*place):
+        if place == after:
+            also()
+            raise OSError(number, os.strerror(number))
+
+    return Watch(act)
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO])
+def test_output_that_nobody_reads_stops_a_run_with_a_checkpoint(
+    data, whole, tmp_path, number
+):
+    folder = tmp_path / "run"
+    with pytest.raises(OSError) as raised:
+        run(data, folder, progress=lost(number, after=(2, 3)))
+    assert raised.value.errno == number
+    assert tensors(folder).epoch == 1
+    assert tensors(folder).part.steps == 3
+    resume(data, folder)
+    assert_same_run(whole, folder)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has none")
+def test_a_closed_terminal_is_a_hangup_also_where_nothing_can_be_shown_any_more(
+    data, tmp_path
+):
+    def hang_up():
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    class Closed(Watch):
+        def close(self):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    watch = lost(errno.EIO, after=(2, 3), also=hang_up)
+    closed = Closed(watch.act)
+    with pytest.raises(TrainingInterrupted) as raised:
+        run(data, tmp_path / "run", progress=closed)
+    assert raised.value.signal_number == signal.SIGHUP
+    assert tensors(tmp_path / "run").epoch == 1

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.algorithm import get_algorithm, set_algorithm
 from npresnet.backend.geometry import Geometry
-from npresnet.backend.kernels.compile import cache_folder, keeps_code
+from npresnet.backend.kernel_cache import cache_folder, keeps_code
 from npresnet.backend.threads import get_threads
 
 _CODE = "import sys; sys.path[:] = {path!r}; from {module} import work; work({how!r})"

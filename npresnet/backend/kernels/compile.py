@@ -6,18 +6,21 @@ is then read from disk by every later process.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
+import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
 from numpy.typing import NDArray
 
+from npresnet.backend import kernel_cache
 from npresnet.backend.undisturbed import undisturbed
 
 # nogil: several threads run one kernel at a time (see backend.threads), which costs
@@ -34,81 +37,86 @@ OPTIONS: dict[str, Any] = {
 ZERO = np.int64(0)
 
 
-@functools.cache
-def cache_folder() -> Path | None:
-    """Return the folder of compiled kernels, or None where none can be written.
-
-    The environment variable ``NPRESNET_CACHE_DIR`` names another place. The folder
-    is named after the kernels' sources: Numba notices a change in the file that it
-    compiles, but not in a helper that the file takes from another one.
-    """
-    root = os.environ.get("NPRESNET_CACHE_DIR")
-    if root is None:
-        from platformdirs import user_cache_dir
-
-        root = user_cache_dir("npresnet", appauthor=False)
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    folder = Path(root) / f"kernels-{digest.hexdigest()[:16]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def keeps_code(folder: Path) -> bool:
-    """Tell whether anything compiled lies in a folder of compiled kernels."""
-    return next(folder.rglob("*.nbc"), None) is not None
-
-
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` when it is first called; ``.py_func`` is the plain Python."""
     compiled = numba.njit(**OPTIONS)(function)
     if numba.config.DISABLE_JIT:
         return compiled
     undisturbed(compiled)
-    folder = cache_folder()
+    folder = kernel_cache.cache_folder()
     if folder is not None:
-        # Numba reads the setting when caching is switched on for a function; it is
-        # put back at once, because other packages use Numba too.
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(folder)
-        try:
-            # As `enable_caching` does with Numba's.
-            compiled._cache = _Cache(function)
-        finally:
-            numba.config.CACHE_DIR = before
+        compiled._cache = _Cache(function, folder)  # as `enable_caching` does
     return compiled
 
 
 class _Cache(FunctionCache):
-    """Numba's, for processes that compile at the same time (see `ahead`)."""
+    """Numba's, with files that are not believed blindly (see `kernel_cache`).
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        self._cache_file = _Files(
-            self._cache_path,
-            self._impl.filename_base,
-            self._impl.locator.get_source_stamp(),
-        )
-
-
-class _Files(IndexDataCacheFile):
-    """The compiled code of a function, by its arguments' types, and an index of it.
-
-    Numba numbers the files of code. Two processes that write at the same time give one
-    number to two codes, and the index then leads to the wrong one of them. Here a name
-    tells what is in the file. What is still possible does no harm: that the index
-    forgets a file, which is then made again.
+    Numba keeps an index per function, and numbers the files of code. Here the name of a
+    file tells what is in it: there is no index that could be damaged, or mixed up by
+    two processes that compile at the same time (see `ahead`).
     """
 
-    def save(self, key: Any, data: Any) -> None:
-        digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-        name = f"{self._index_name.removesuffix('.nbi')}.{digest}.nbc"
-        self._save_data(name, data)
-        self._save_index(self._load_index() | {key: name})
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        # Not Numba's, which refuses a function whose source it does not find.
+        self._name, self._py_func, self._cache_path = repr(function), function, folder
+        self._impl = _Code(function)
+        self.enable()
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        place = self._place(sig, target_context.codegen())
+        code = kernel_cache.load(self._cache_path, *place) if self._enabled else None
+        if code is None:
+            return None
+        try:
+            return self._impl.rebuild(target_context, pickle.loads(code))
+        except MemoryError:
+            raise
+        except Exception:  # whatever the reason: what cannot be read can be made
+            return None
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        if self._enabled and self._impl.check_cachable(data):
+            code = dumps(self._impl.reduce(data))
+            place = self._place(sig, data.codegen)
+            kernel_cache.save(self._cache_path, *place, code)
+
+    def _place(self, sig: Any, codegen: Any) -> tuple[str, str]:
+        """Return the name of a file, and what tells its content from all others."""
+        function = self._py_func
+        key = repr(
+            (function.__module__, self._index_key(sig, codegen), _stamp(function))
+        )
+        version = f"{sys.version_info.major}{sys.version_info.minor}"
+        line = function.__code__.co_firstlineno
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        # A function within another is called <locals>: not on every disk.
+        plain = name.replace("<", "").replace(">", "")
+        return f"{plain}-{line}.py{version}{sys.abiflags}.{digest}", key
+
+
+class _Code(CompileResultCacheImpl):
+    """Numba's way from compiled code to data and back."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = SimpleNamespace(_py_file=function.__code__.co_filename)
+
+
+def _stamp(function: Callable[..., Any]) -> str:
+    """Return a checksum of the file that a function is from, if it is not a kernel's.
+
+    The kernels' own files decide the name of the folder.
+    """
+    if function.__module__.startswith(f"{__package__}."):
+        return ""
+    try:
+        return hashlib.sha256(
+            Path(function.__code__.co_filename).read_bytes()
+        ).hexdigest()
+    except OSError:
+        return ""
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -12,6 +12,7 @@ What they share is an array of integers, on cache lines of their own::
     ADDRESS   of the job: a function, and behind it the arguments
     BLOCKS    that the pieces are shares of
     FAILED    whether a piece ended in an exception
+    MEMBERS   workers that take pieces; those with higher numbers sleep
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from npresnet.backend.kernels.compile import inlined, kernel
 from npresnet.backend.kernels.vectors import I32, I64, pointer
 
 MOST_PIECES = 0xFFFF
-_TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED = range(0, 40, 8)
+_TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED, MEMBERS = range(0, 48, 8)
 _BYTES = ir.IntType(8).as_pointer()
 # A job's function: called with the address of the job, and a range of blocks.
 _PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
@@ -51,7 +52,9 @@ _PATIENCE = 1 << 12  # looks, before a thread offers its processor to others
 
 def new_team() -> NDArray[np.int64]:
     """Make the numbers that a team shares."""
-    return np.zeros(40, np.int64)
+    team = np.zeros(48, np.int64)
+    team[MEMBERS] = MOST_PIECES
+    return team
 
 
 class Launcher:
@@ -326,20 +329,26 @@ def _lead(team, address, blocks, pieces):
 
 
 @kernel
-def serve(team, asleep, looks):
+def serve(team, number, asleep, looks):
     """Do pieces until there have been none for so many looks; then fall asleep.
 
     asleep[0] says so. Who has set it looks once more, so that who gives a job and
-    then finds it 0 can count on being seen.
+    then finds it 0 can count on being seen. A worker that is no member any more falls
+    asleep at once.
     """
     _store(asleep, 0, 0)
     idle = 0
     while True:
+        if number >= _load(team, MEMBERS):
+            _store(asleep, 0, 1)
+            return
         if _take_piece(team):
             _store(asleep, 0, 0)
             idle = 0
         _pause()
         idle += 1
+        if idle > _PATIENCE and idle & 63 == 0:  # rarely: it takes as long as 10 looks
+            _yield_processor()
         if idle == looks:
             _store(asleep, 0, 1)
         elif idle > looks:

@@ -8,7 +8,7 @@ import click
 
 from npresnet.cli import options
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import progress_bar
+from npresnet.cli.lens.output import Destination, Folder, progress_bar
 from npresnet.untrusted.files import shown_path
 from npresnet.untrusted.text import shown_lines
 
@@ -95,8 +95,11 @@ def degradation(
             out=out,
             progress=progress,
         )
-    for ending in (".json", ".csv", ".png"):
-        result.save(out / f"degradation{ending}")
+    # Its own folder, in which they are made anew each time.
+    folder = Folder(Destination(out, force=True))
+    folder.save(
+        result, *(f"degradation{ending}" for ending in (".json", ".csv", ".png"))
+    )
     if as_json:
         options.print_json({"folder": str(out), **result.to_dict()})
         return

@@ -114,7 +114,8 @@ def landscape(
         show(results, as_json)
         first, *others = [result for _, result in results]
         files.save(folder, [first, *others], lambda: first.plot(beside=others))
-        _remove(kept)
+        if folder.complete:  # else: the same command draws it, from the points
+            _remove(kept)
 
 
 @contextmanager

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from npresnet._notices import reason
 from npresnet.cli import options
 from npresnet.untrusted.files import shown_path
 from npresnet.untrusted.text import shown_lines
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from npresnet._files import OpenFolder
     from npresnet.lens import Result
     from npresnet.plots.style import Figure
+
+_PICTURES = (".png", ".svg", ".pdf", ".html")
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -70,16 +74,24 @@ class Folder:
 
     def __init__(self, out: Destination) -> None:
         self.path, self.force = out.path, out.force
+        self.complete = True  # False once a picture is missing
         if self.path is not None:
             self.path.mkdir(parents=True, exist_ok=True)
 
     def save(self, result: Result, *names: str) -> None:
         """Write a result to some files; see `write`."""
-        if self.path is not None:
-            self.write({name: result.content(Path(name).suffix) for name in names})
+        self.write({name: partial(result.content, Path(name).suffix) for name in names})
 
-    def write(self, contents: Mapping[str, bytes]) -> None:
+    def write(self, contents: Mapping[str, Callable[[], bytes]]) -> None:
         """Write files, and say so; a file that is there with this content is left.
+
+        What goes wrong with a picture is told at the end of the program, with exit
+        status 2: the numbers are there, and the other files.
+
+        Parameters
+        ----------
+        contents : dict of str to callable
+            What makes the content of a file, by its name.
 
         Raises
         ------
@@ -91,15 +103,20 @@ class Folder:
 
         if self.path is None:
             return
+        made = {
+            name: content
+            for name, make in contents.items()
+            if (content := self._made(name, make)) is not None
+        }
         with OpenFolder(self.path) as folder:
-            there = {name for name in contents if folder.exists(name)}
-            same = {name for name in there if _content(folder, name) == contents[name]}
+            there = {name for name in made if folder.exists(name)}
+            same = {name for name in there if _content(folder, name) == made[name]}
             if (others := sorted(there - same)) and not self.force:
                 raise FileExistsError(
                     f"{self.path / others[0]}: is there already with another result; "
                     "replace it with --force, or name another folder with --out"
                 )
-            for name, content in contents.items():
+            for name, content in made.items():
                 if name in same:
                     click.echo(
                         f"{shown_path(self.path / name)}: the same already", err=True
@@ -109,6 +126,18 @@ class Folder:
                     file.write(content)
                 click.echo(f"wrote {shown_path(self.path / name)}", err=True)
             folder.check_place()
+
+    def _made(self, name: str, make: Callable[[], bytes]) -> bytes | None:
+        try:
+            return make()
+        except Exception as error:
+            if Path(name).suffix not in _PICTURES:
+                raise
+            self.complete = False
+            assert self.path is not None
+            where = shown_path(self.path / name)
+            options.fail_later(f"{where}: no picture ({reason(error)})")
+            return None
 
 
 def _content(folder: OpenFolder, name: str) -> bytes:
@@ -141,14 +170,12 @@ class SeveralFiles:
         """Write all files into a folder, and say so."""
         from npresnet.lens.result import picture
 
-        if folder.path is None:
-            return
-        contents = {
-            name: result.content(Path(name).suffix)
+        contents: dict[str, Callable[[], bytes]] = {
+            name: partial(result.content, Path(name).suffix)
             for result, names in zip(results, self.data, strict=True)
             for name in names
         }
-        contents[self.picture] = picture(draw(), Path(self.picture).suffix)
+        contents[self.picture] = lambda: picture(draw(), Path(self.picture).suffix)
         folder.write(contents)
 
 

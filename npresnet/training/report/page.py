@@ -11,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from npresnet import _pages
+from npresnet._notices import notice, reason
 from npresnet.training import recipes
 from npresnet.training.evaluation import Evaluation
 from npresnet.training.metrics import Row, measured, read_metrics, total
@@ -85,6 +86,7 @@ def _render(
     result: Evaluation,
 ) -> str:
     recipe = _recipe(config)
+    curves, no_curves = _curves(history)
     return _pages.render(
         "npresnet.training.report",
         model=config["model"]["name"],
@@ -96,7 +98,8 @@ def _render(
         result=result,
         interval=[_percent(end, 1) for end in _interval(result.correct, result.total)],
         tiles=_tiles(config, history, result),
-        curves=_curves(history),
+        curves=curves,
+        no_curves=no_curves,
         matrix=matrix(result, test.classes),
         short_names=max(map(len, test.classes)) <= 3,
         classes=class_by_class(result, test.classes),
@@ -149,14 +152,19 @@ def _tiles(
     return [tiles[0], ("validation", validation), *tiles[1:]]
 
 
-def _curves(history: Sequence[Row]) -> list[str]:
+def _curves(history: Sequence[Row]) -> tuple[list[str], str]:
+    """Draw the learning curves; where that fails, say why: the rest is a page, too."""
     from npresnet.plots import curve_panels, inline_svg
 
-    # What is drawn is numbers and our own words.
-    return [
-        _pages.markup(inline_svg(figure, name, _CURVES[name]))
-        for name, figure in curve_panels(history).items()
-    ]
+    try:
+        # What is drawn is numbers and our own words.
+        return [
+            _pages.markup(inline_svg(figure, name, _CURVES[name]))
+            for name, figure in curve_panels(history).items()
+        ], ""
+    except Exception as error:  # of Matplotlib, or of what it loads
+        notice(f"report.html: without the learning curves ({reason(error)})")
+        return [], reason(error)
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, str]]:
