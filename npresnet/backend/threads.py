@@ -136,6 +136,7 @@ class _Team:
         self._workers: list[_Worker] = []
         self._numbers: Any = None
         self._processors = _Processors()
+        self._dismissed = False  # whether workers have been told to stay asleep
 
     def run(self, kernel: Any, blocks: int, threads: int, arguments: Any) -> None:
         """Have so many threads run a compiled kernel together."""
@@ -149,7 +150,7 @@ class _Team:
                 from npresnet.backend.kernels import team
 
                 self._numbers = team.new_team()
-            if self._processors.most is not None:
+            if self._processors.most is not None or self._dismissed:
                 threads = self._dismiss(threads)
             awake = threads
             while len(self._workers) < threads - 1:
@@ -179,6 +180,7 @@ class _Team:
 
         allowed = self._processors.allowed(threads, time.perf_counter())
         everybody = self._processors.most is None
+        self._dismissed = not everybody
         self._numbers[MEMBERS] = MOST_PIECES if everybody else allowed - 1
         return allowed
 

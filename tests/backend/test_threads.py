@@ -177,7 +177,8 @@ def test_workers_that_are_too_many_go_to_sleep_and_come_back(thread_count, monke
     done = np.zeros(40, np.int64)
 
     def asleep(*expected):
-        for _ in range(3000):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
             threads.share_out(count_up, 40, done)
             if tuple(worker.is_asleep[0] for worker in team._workers) == expected:
                 return True

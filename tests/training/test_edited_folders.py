@@ -63,7 +63,7 @@ def folder(finished, measured, tmp_path, monkeypatch):
     """A copy of the folder; what costs time, and reads no file, is left out."""
     for module in (loop, nr.training):
         monkeypatch.setattr(module, "evaluate", lambda *args, **options: measured)
-    monkeypatch.setattr(page, "_curves", lambda history: [])
+    monkeypatch.setattr(page, "_curves", lambda history: ([], ""))
     monkeypatch.setattr(RunFolder, "write_curves", lambda self, history: None)
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
