@@ -41,10 +41,10 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < math.inf
 
 
-def whole(least: int = 0, most: int = 2**63 - 1) -> Kind:
-    """Return the kind of the whole numbers between two."""
-    words = f"a whole number from {least}" + ("" if most > 2**32 else f" to {most}")
-    return Kind(words, lambda value: type(value) is int and least <= value <= most)
+def whole(least: int = 0) -> Kind:
+    """Return the kind of the whole numbers from one on."""
+    words = f"a whole number from {least}"
+    return Kind(words, lambda value: type(value) is int and value >= least)
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Kind:
