@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npresnet.cli import options
+from npresnet.cli.images import kind_of_image
 from npresnet.cli.train import build_model
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ def identify(
         )
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file")
+    if (kind := kind_of_image(path)) is not None:
+        raise ValueError(
+            f"{path}: expected a file of weights, found a picture ({kind})"
+        )
     known_model, known_data, flip = _notes(path)
     name = model or known_model.get("name")
     if name is None:
