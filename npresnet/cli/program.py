@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import npresnet
+from npresnet._console import let_consoles_escape
 from npresnet.cli.course import course
 from npresnet.cli.datasets import datasets
 from npresnet.cli.doctor import doctor
@@ -76,6 +77,7 @@ class _Program(Group):
         if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # A shell starts background jobs deaf to Ctrl-C; kill -INT is still meant.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        let_consoles_escape()
         del standalone_mode  # errors are always shown and become the exit status
         try:
             status = super().main(

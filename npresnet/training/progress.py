@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from npresnet._console import writable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -112,7 +114,7 @@ class Lines:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._stream, flush=True)
+        print(writable(text, self._stream), file=self._stream, flush=True)
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
         """Remember how many epochs there are."""
@@ -155,6 +157,7 @@ class Live:
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
+        text = writable(text, self._console.file)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begin_epoch(self, epoch: int, epochs: int, steps: int) -> None:
