@@ -9,9 +9,10 @@ import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
+
+from npresnet.cli.busy import say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -163,7 +164,7 @@ def _as_digit(
             f"{grey.height}: cropped, centred and scaled as the data set's digits are"
         )
     if done:
-        click.echo(f"{path}: {'; '.join(done)}", err=True)
+        say(f"{path}: {'; '.join(done)}", err=True)
     return np.repeat(digit.pixels[None], shape[0], axis=0)  # (C, 8, 8)
 
 
@@ -186,7 +187,7 @@ def _as_colours(
                 f"cropped from {width}x{height} to {kept[0]}x{kept[1]} around its "
                 f"centre, and resized to {W}x{H}"
             )
-        click.echo(f"{path}: {done}", err=True)
+        say(f"{path}: {done}", err=True)
         image = ImageOps.fit(image, (W, H))
     if image.mode == "RGBA":
         white = images.new("RGBA", image.size, "white")
@@ -231,7 +232,7 @@ def _levels(path: str, values: NDArray[Any]) -> NDArray[np.uint8]:
         white = 1.0 if fractions else 255.0 if high <= 255 else 65_535.0
         if low < black or high > white:
             black, white = low, max(high, low + 1e-30)
-            click.echo(
+            say(
                 f"{path}: numbers from {low:g} to {high:g}, taken for black and white",
                 err=True,
             )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy, say
 from npresnet.cli.help import Command
 from npresnet.cli.images import kind_of_image, read_image
 
@@ -66,15 +67,20 @@ def predict(
     network = subject.build()
     answers: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
-    for paths, pixels in _batches(images, subject, unreadable):
-        with no_grad():
-            logits = network(normalize(pixels, subject.mean, subject.std))
-        for path, row in zip(paths, _softmax(logits), strict=True):  # (classes,)
-            answer = _answer(path, row, subject.classes)
-            if as_json:
-                answers.append(answer)
-            else:
-                _print(answer)
+    done = 0
+    with busy("predict") as progress:
+        for paths, pixels in _batches(images, subject, unreadable):
+            with no_grad():
+                logits = network(normalize(pixels, subject.mean, subject.std))
+            for path, row in zip(paths, _softmax(logits), strict=True):  # (classes,)
+                answer = _answer(path, row, subject.classes)
+                if as_json:
+                    answers.append(answer)
+                else:
+                    _print(answer)
+            done += len(paths)
+            if progress is not None:
+                progress(done + len(unreadable), len(images))
     if as_json:
         options.print_json({"predictions": answers, "unreadable": unreadable})
     if unreadable:
@@ -104,7 +110,7 @@ def _batches(
         except (OSError, ValueError) as error:
             text = " ".join(str(error).split())
             unreadable.append({"image": path, "error": text})
-            click.echo(f"npresnet: error: {text}", err=True)
+            say(f"npresnet: error: {text}", err=True)
             continue
         names.append(path)
         pixels.append(image)
@@ -120,7 +126,7 @@ def _print(answer: dict[str, Any]) -> None:
         f"{other['class']} {100 * other['probability']:.1f} %"
         for other in answer["runners_up"]
     )
-    click.echo(
+    say(
         f"{answer['image']}: {answer['class']} "
         f"{100 * answer['probability']:.1f} %  (then {others})"
     )

@@ -221,9 +221,24 @@ class Live:
 
     def _put_up_bars(self, epochs: int) -> None:
         from rich.constrain import Constrain
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TaskProgressColumn,
+            TextColumn,
+        )
+        from rich.text import Text
 
         console = self._console
+
+        class Time(ProgressColumn):
+            """What is left; as long as that is not known, what has gone by."""
+
+            def render(self, task: Task) -> Text:
+                gone = f"{_whole_seconds(task.elapsed or 0)} so far"
+                return Text(task.fields["left"] or gone, justify="right")
 
         class Bars(Progress):
             """Bars that leave room for the terminal's ^C: it must not wrap."""
@@ -236,7 +251,7 @@ class Live:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            TextColumn("{task.fields[left]}", justify="right"),
+            Time(),
             TextColumn("{task.fields[facts]}"),
             console=console,
             transient=True,

@@ -12,6 +12,12 @@ def _algorithm_of_a_user(_exact_convolutions):
         yield
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_said_of_compiling(monkeypatch):
+    """Where the tests' kernels are not compiled yet, commands would say so."""
+    monkeypatch.setattr("npresnet.cli.busy._SAID_AFTER", 1e6)
+
+
 @pytest.fixture(scope="session")
 def trained_digits(tmp_path_factory):
     """The weights of a ResNet-8 that has seen the digits five times."""

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import (
     Folder,
     SeveralFiles,
     output_options,
-    progress_bar,
     show,
 )
 from npresnet.cli.lens.probe import batch_options_of, probe
@@ -97,7 +97,7 @@ def landscape(
     results = []
     with _alone(out), _consoling(out):
         for one, label, keep in zip(probes, files.labels, kept, strict=True):
-            with progress_bar(label) as progress:
+            with busy(label) as progress:
                 result = lens.landscape(
                     one.model,
                     one.x,

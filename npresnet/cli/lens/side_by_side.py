@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npresnet.cli.lens.output import Folder, SeveralFiles, progress_bar, show
+from npresnet.cli.busy import busy
+from npresnet.cli.lens.output import Folder, SeveralFiles, show
 
 if TYPE_CHECKING:
     from npresnet.cli.lens.probe import Probe
@@ -42,7 +43,7 @@ def look_at(
     folder = Folder(out, files.all())
     results = []
     for one, label in zip(probes, files.labels, strict=True):
-        with progress_bar(label) as progress:
+        with busy(label) as progress:
             result = instrument(one, progress)
         results.append(({"model": one.name, "dataset": one.dataset}, result))
     show(results, as_json)
