@@ -37,7 +37,8 @@ _DATASETS = (
         image_shape=(3, 32, 32),
         classes=10,
         where="in --data-dir: cifar-10-batches-bin, cifar-10-batches-py, or an "
-        "official archive; train --download fetches it (162 MiB)",
+        "archive of one (.tar.gz, .tar, .zip), there or one folder deeper; train "
+        "--download fetches it (162 MiB)",
         source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 
 
@@ -58,18 +59,22 @@ def evaluate(
     subject = identify(weights, model, shortcut, dataset, data_dir, normalization)
     network = subject.build()
     _, test = load_data(subject.dataset, subject.data_dir)
-    result = measure(
-        network,
-        test,
-        flip=subject.flip if flip is None else flip,
-        mean=subject.mean,
-        std=subject.std,
-    )
+    with busy(f"eval of {subject.model}") as progress:
+        result = measure(
+            network,
+            test,
+            flip=subject.flip if flip is None else flip,
+            mean=subject.mean,
+            std=subject.std,
+            progress=progress,
+        )
     if as_json:
         facts: dict[str, Any] = {"model": subject.model, "dataset": subject.dataset}
         options.print_json({**facts, **result.to_dict()})
         return
-    mirrored = ", mirror images looked at, too" if result.flip else ""
+    mirrored = ""
+    if result.flip:
+        mirrored = "; mean of each image and its mirror image (--no-flip: without)"
     click.echo(
         f"{subject.model} on {subject.dataset}: {result.total:,} test images, "
         f"{result.correct:,} right ({100 * result.accuracy:.2f} %), "

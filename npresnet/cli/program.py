@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 import npresnet
+from npresnet._console import let_consoles_escape
 from npresnet._notices import Notice
 from npresnet.cli import options, streams
 from npresnet.cli.course import course
@@ -103,6 +104,7 @@ class _Program(Group):
         if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # A shell starts background jobs deaf to Ctrl-C; kill -INT is still meant.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        let_consoles_escape()
         del standalone_mode  # errors are always shown and become the exit status
         try:
             with _notices_in_one_line():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npresnet.cli import options
+from npresnet.cli.images import kind_of_image
 from npresnet.cli.train import build_model
 from npresnet.untrusted import json_text
 from npresnet.untrusted.files import shown_path
@@ -90,6 +91,10 @@ def identify(
         )
     if not path.exists():
         raise FileNotFoundError(f"{shown_path(path)}: there is no such file")
+    if (kind := kind_of_image(path)) is not None:
+        raise ValueError(
+            f"{shown_path(path)}: expected a file of weights, found a picture ({kind})"
+        )
     known_model, known_data, flip, source = _notes(path)
     name = model or known_model.get("name")
     if name is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 
 
@@ -38,7 +39,8 @@ def summary(model: str, input_text: str | None, as_json: bool) -> None:
         shape = parse_shape(input_text)
     network = create(model, num_classes=classes, in_channels=shape[0])
     network.eval()
-    result = cost(network, shape)
+    with busy(f"summary of {model}"):
+        result = cost(network, shape)
     if as_json:
         rows = [
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def evaluate(
     flip: bool = False,
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure a model on every image of a data set, in evaluation mode.
 
@@ -102,6 +104,8 @@ def evaluate(
         Normalisation, where the model was trained with another than `dataset`'s.
     std : array_like of shape (C,), optional
         Likewise.
+    progress : callable, optional
+        Called with images looked at and images in all, mirror images among them.
 
     Returns
     -------
@@ -124,10 +128,18 @@ def evaluate(
     if len(dataset) == 0:
         raise ValueError(f"dataset: {dataset.name} has no images to evaluate on")
     labels = dataset.labels
-    logits = _logits(model, dataset, batch_size, mean, std)  # (N, classes)
+    done, total = 0, (1 + flip) * len(dataset)
+
+    def tell(images: int) -> None:
+        nonlocal done
+        done += images
+        if progress is not None:
+            progress(done, total)
+
+    logits = _logits(model, dataset, batch_size, mean, std, tell)  # (N, classes)
     if flip:
         mirrored = replace(dataset, images=dataset.images[..., ::-1])
-        logits = (logits + _logits(model, mirrored, batch_size, mean, std)) / 2
+        logits = (logits + _logits(model, mirrored, batch_size, mean, std, tell)) / 2
     loss, _ = cross_entropy_forward(logits.astype(np.float64), labels)
     correct = int((logits.argmax(axis=1) == labels).sum())
     return Evaluation(correct, len(dataset), float(loss), flip, logits, labels)
@@ -139,6 +151,7 @@ def _logits(
     batch_size: int,
     mean: ArrayLike | None,
     std: ArrayLike | None,
+    tell: Callable[[int], None],
 ) -> NDArray[np.floating[Any]]:
     """Run the model, in evaluation mode, over a data set in its order."""
     from npresnet.data import batches
@@ -148,20 +161,14 @@ def _logits(
     was_training = model.training
     model.eval()
     try:
+        logits = []
         with no_grad():
-            return np.concatenate(
-                [
-                    model(x)
-                    for x, _ in batches(
-                        dataset,
-                        batch_size,
-                        shuffle=False,
-                        dtype=dtype,
-                        mean=mean,
-                        std=std,
-                    )
-                ]
-            )
+            for x, _ in batches(
+                dataset, batch_size, shuffle=False, dtype=dtype, mean=mean, std=std
+            ):
+                logits.append(model(x))
+                tell(len(x))
+        return np.concatenate(logits)
     finally:
         if was_training:
             model.train()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from npresnet._console import writable
 from npresnet.untrusted.text import shown_lines
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Lines:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(shown_lines(text), file=self._stream, flush=True)
+        text = writable(shown_lines(text), self._stream)
+        print(text, file=self._stream, flush=True)
 
     def warning(self, text: str) -> None:
         """Print a line."""
@@ -176,9 +178,8 @@ class Live:
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(
-            shown_lines(text), markup=False, highlight=False, soft_wrap=True
-        )
+        text = writable(shown_lines(text), self._console.file)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def warning(self, text: str) -> None:
         """Print a line above the bars."""
@@ -245,9 +246,24 @@ class Live:
 
     def _put_up_bars(self, epochs: int) -> None:
         from rich.constrain import Constrain
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TaskProgressColumn,
+            TextColumn,
+        )
+        from rich.text import Text
 
         console = self._console
+
+        class Time(ProgressColumn):
+            """What is left; as long as that is not known, what has gone by."""
+
+            def render(self, task: Task) -> Text:
+                gone = f"{_whole_seconds(task.elapsed or 0)} so far"
+                return Text(task.fields["left"] or gone, justify="right")
 
         class Bars(Progress):
             """Bars that leave room for the terminal's ^C: it must not wrap."""
@@ -260,7 +276,7 @@ class Live:
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
-            TextColumn("{task.fields[left]}", justify="right"),
+            Time(),
             TextColumn("{task.fields[facts]}"),
             console=console,
             transient=True,

@@ -152,17 +152,22 @@ def test_predict_takes_images_of_any_size_and_kind_and_says_so(weights, tmp_path
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
     Image.fromarray(colour).save(tmp_path / "photo.jpg")
-    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    Image.new("P", (8, 8)).save(tmp_path / "palette.gif")
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    clear.paste((0, 0, 0, 255), (3, 0, 5, 8))
+    clear.save(tmp_path / "clear.png")
+    palette = Image.new("P", (8, 8))
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    palette.paste(1, (3, 0, 5, 8))
+    palette.save(tmp_path / "palette.gif")
     deep = rng.integers(0, 65536, (8, 8), dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     paths = sorted(tmp_path.iterdir())
     result = invoke("predict", weights, *paths)
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) == 4
-    assert "photo.jpg: resized from 30x40 to 8x8" in result.stderr
-    # Transparent becomes white, and white is not what the digits are.
-    assert "clear.png: mostly light" in result.stderr
+    assert "photo.jpg: " in result.stderr and "of 30x40: cropped" in result.stderr
+    # Transparent becomes white, and what is not is then dark on it.
+    assert "clear.png: dark ink on light: inverted" in result.stderr
     assert "palette.gif" not in result.stderr
 
 

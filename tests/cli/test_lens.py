@@ -202,20 +202,6 @@ def test_lens_alone_explains_itself():
         assert len(invoke("lens", command, "--help").stdout) > 500
 
 
-def test_a_bar_is_for_terminals_and_for_long_work(monkeypatch, capsys):
-    import sys
-
-    from npresnet.cli.lens.output import progress_bar
-
-    with progress_bar("resnet8") as progress:
-        assert progress is None
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress_bar("resnet8") as progress:
-        for done in range(3):
-            progress(done + 1, 3)
-    assert capsys.readouterr().err.strip() == ""  # this was over at once
-
-
 # ------------------------------------------------------------------------- steps
 
 

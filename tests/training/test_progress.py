@@ -141,6 +141,24 @@ def test_the_bars_show_loss_accuracy_rate_speed_and_both_times_left(clock):
     assert terminal.getvalue().endswith("\x1b[2K")
 
 
+def test_the_bars_show_the_time_from_the_first_second():
+    """The first step may compile for a minute: until then nothing else moves."""
+    seconds = [0.0]
+    console = Console(
+        file=Terminal(),
+        width=100,
+        force_terminal=True,
+        color_system=None,
+        get_time=lambda: seconds[0],
+    )
+    live = Live(console)
+    live.begin_epoch(1, 12, 3)
+    assert all("0 s so far" in line for line in picture(live))
+    seconds[0] = 42
+    assert all("42 s so far" in line for line in picture(live))
+    live.close()
+
+
 def picture(live):
     """Draw the bars as they are now."""
     console = Console(width=100, file=io.StringIO(), color_system=None)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import view, view_options
@@ -42,6 +43,7 @@ def activations(
     label = seen.network.label
     files = [f"activations-{label}{ending}" for ending in (".json", ".csv", ".png")]
     folder = Folder(out)
-    result = lens.activations(seen.network.model, seen.x)
+    with busy("activations"):
+        result = lens.activations(seen.network.model, seen.x)
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import label_of, weights_file
@@ -68,7 +69,8 @@ def cost(
     name, label, shape, built = _build(network, model, shortcut, dataset, shape)
     files = [f"cost-{label}{ending}" for ending in (".json", ".csv", ".png")]
     folder = Folder(out)
-    result = lens.cost(built, shape, repeats=repeats)
+    with busy("cost"):
+        result = lens.cost(built, shape, repeats=repeats)
     show([({"model": name}, result)], as_json)
     folder.save(result, *files)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
-from npresnet.cli.lens.output import Destination, Folder, progress_bar
+from npresnet.cli.lens.output import Destination, Folder
 from npresnet.untrusted.files import shown_path
 from npresnet.untrusted.text import shown_lines
 
@@ -84,7 +85,7 @@ def degradation(
     dataset = dataset or "digits"
     chosen = recipes.get(recipe) if recipe else recipes.default_for(dataset)
     train, test = load_data(dataset, data_dir)
-    with progress_bar("degradation") as progress:
+    with busy("degradation") as progress:
         result = lens.degradation(
             train,
             test,

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import (
     Destination,
     Folder,
     SeveralFiles,
     output_options,
-    progress_bar,
     show,
 )
 from npresnet.cli.lens.probe import batch_options_of, probe
@@ -98,7 +98,7 @@ def landscape(
     results = []
     with _alone(out.path), _consoling(out.path):
         for one, label, keep in zip(probes, files.labels, kept, strict=True):
-            with progress_bar(label) as progress:
+            with busy(label) as progress:
                 result = lens.landscape(
                     one.model,
                     one.x,

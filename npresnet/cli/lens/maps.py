@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import view, view_options
@@ -49,7 +50,8 @@ def maps(
     seen = view(network, default=_IMAGES, **given)
     stem = f"maps-{seen.network.label}-{layer.replace('#', '-')}"
     files = [f"{stem}{ending}" for ending in (".json", ".csv", ".png")]
-    result = lens.feature_maps(seen.network.model, seen.x, layer)
+    with busy("maps"):
+        result = lens.feature_maps(seen.network.model, seen.x, layer)
     folder = Folder(out)
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.view import class_option, view, view_options
@@ -46,14 +47,15 @@ def saliency(
         f"saliency-{seen.network.label}{ending}" for ending in (".json", ".csv", ".png")
     ]
     folder = Folder(out)
-    result = lens.saliency(
-        seen.network.model,
-        seen.x,
-        seen.target(target),
-        grey=seen.grey,
-        classes=seen.network.classes,
-        names=seen.sources,
-        pictures=seen.pixels,
-    )
+    with busy("saliency"):
+        result = lens.saliency(
+            seen.network.model,
+            seen.x,
+            seen.target(target),
+            grey=seen.grey,
+            classes=seen.network.classes,
+            names=seen.sources,
+            pictures=seen.pixels,
+        )
     show([(seen.facts, result)], as_json)
     folder.save(result, *files)

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npresnet.cli.lens.output import (
-    Destination,
-    Folder,
-    SeveralFiles,
-    progress_bar,
-    show,
-)
+from npresnet.cli.busy import busy
+from npresnet.cli.lens.output import Destination, Folder, SeveralFiles, show
 
 if TYPE_CHECKING:
     from npresnet.cli.lens.probe import Probe
@@ -47,7 +42,7 @@ def look_at(
     folder = Folder(out)
     results = []
     for one, label in zip(probes, files.labels, strict=True):
-        with progress_bar(label) as progress:
+        with busy(label) as progress:
             result = instrument(one, progress)
         results.append(({"model": one.name, "dataset": one.dataset}, result))
     show(results, as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npresnet.cli import options
+from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import batch_options, probe
@@ -60,7 +61,8 @@ def steps(
     files = [f"steps-{one.label}{ending}" for ending in endings]
     folder = Folder(out)
     try:
-        result = lens.steps(one.model, one.x, one.y, within=within)
+        with busy("steps"):
+            result = lens.steps(one.model, one.x, one.y, within=within)
     except ValueError as error:
         if not str(error).startswith("within:"):
             raise

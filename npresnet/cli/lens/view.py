@@ -169,7 +169,6 @@ def view(
     """
     import numpy as np
 
-    from npresnet.cli.images import read_image
     from npresnet.cli.train import load_data
     from npresnet.data import normalize
 
@@ -177,9 +176,7 @@ def view(
     if count is None:
         count = 0 if files or indices else default
     taken = [*indices, *range(count)]
-    pixels = [
-        read_image(file, one.image_shape, one.dataset == "digits") for file in files
-    ]
+    pixels = _read(files, one)
     if taken:
         _, test = load_data(one.dataset, one.data_dir)
         if max(taken) >= len(test):
@@ -192,3 +189,19 @@ def view(
     one.model.train(mode == "train")
     sources = [*files, *taken]
     return View(one, sources, stacked, normalize(stacked, one.mean, one.std))
+
+
+def _read(files: tuple[str, ...], network: Network) -> list[NDArray[np.uint8]]:
+    """Read all files, or name all that cannot be read: a result is of all images."""
+    from npresnet.cli.images import read_image
+
+    pixels, unreadable = [], []
+    for file in files:
+        try:
+            is_digit = network.dataset == "digits"
+            pixels.append(read_image(file, network.image_shape, is_digit))
+        except (OSError, ValueError) as error:
+            unreadable.append(str(error))
+    if unreadable:
+        raise ValueError("; ".join(unreadable))
+    return pixels
