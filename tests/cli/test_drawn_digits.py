@@ -60,8 +60,8 @@ def test_drawn_digits_are_read_where_they_are_drawn(
     assert result.exit_code == 0, result.output
     answers = [one["label"] for one in json.loads(result.stdout)["predictions"]]
     now, by_kind = shares(answers, drawn)
-    record_property("right before", before)
-    record_property("right now", now)
+    record_property("right before", float(before))
+    record_property("right now", float(now))
     assert before < 0.4
     assert now > 0.9, by_kind
     assert min(by_kind.values()) >= 0.7, by_kind
