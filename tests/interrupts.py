@@ -7,6 +7,7 @@ something happen at one such moment, and `moments` counts through them all.
 
 import dis
 import functools
+import signal
 import sys
 from contextlib import contextmanager
 
@@ -87,4 +88,5 @@ def moments(deed, what, *files):
 
 
 def ctrl_c():
-    raise KeyboardInterrupt
+    """Press it: KeyboardInterrupt at once, or later where signals are held back."""
+    signal.raise_signal(signal.SIGINT)

@@ -226,6 +226,7 @@ def test_ctrl_c_at_any_moment_leaves_no_block_open():
     for caught in moments(blocks, ctrl_c, "_switches.py", "contextlib.py"):
         interrupts += caught is not None
         del caught
-        gc.collect()
+        if switch.all():
+            gc.collect()  # a block that was cut off as it began to end, ends now
         assert switch.get() == "rest" and switch.all() == ()
     assert interrupts > 20

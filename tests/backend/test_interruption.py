@@ -99,7 +99,7 @@ def test_ctrl_c_at_any_moment_while_workers_are_started(two_threads, monkeypatch
         monkeypatch.setattr(threads, "_team", team)
         threads.share_out(count_up, 40, np.zeros(40, np.int64))
 
-    for caught in moments(call, lambda: signal.raise_signal(signal.SIGINT), *SHARE_OUT):
+    for caught in moments(call, ctrl_c, *SHARE_OUT):
         stops += caught is not None
         assert somebody_comes_to_help()
     assert stops > 20
@@ -468,9 +468,6 @@ def test_other_threads_hold_nothing(handled):
 def test_ctrl_c_at_any_moment_of_taking_hold_leaves_every_handler_working(handled):
     calls = []
 
-    def strike():
-        signal.raise_signal(signal.SIGINT)
-
     def note_and_raise(number, frame):
         calls.append(number)
         raise KeyboardInterrupt
@@ -480,7 +477,7 @@ def test_ctrl_c_at_any_moment_of_taking_hold_leaves_every_handler_working(handle
             pass
 
     signal.signal(signal.SIGINT, note_and_raise)
-    for count, caught in enumerate(moments(hold, strike, "_signals.py"), 1):
+    for count, caught in enumerate(moments(hold, ctrl_c, "_signals.py"), 1):
         assert caught is not None and len(calls) == count
         signal.raise_signal(signal.SIGTERM)
         assert len(handled) == count
