@@ -15,7 +15,7 @@ from npresnet.data import _archive, _official, _places
 from npresnet.data.dataset import Dataset
 from npresnet.untrusted.files import download_gone_wrong, read_bytes
 from npresnet.untrusted.pickles import read_pickle
-from npresnet.untrusted.text import RefusedFile, shown
+from npresnet.untrusted.text import RefusedFile, shown, shown_message
 
 CLASSES = (
     "airplane",
@@ -122,7 +122,17 @@ def cifar10(
     .. [1] A. Krizhevsky (2009). Learning Multiple Layers of Features from Tiny
        Images. https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    where = _places.expanded(data_dir)
+    try:
+        return _load(*_source(_places.expanded(data_dir), download))
+    except (FileNotFoundError, ValueError) as error:
+        if str(error).isprintable() or getattr(error, "errno", None) is not None:
+            raise
+        # A folder, an archive or a member has a name that acts on a terminal.
+        raise type(error)(shown_message(error)) from None
+
+
+def _source(where: Path, download: bool) -> tuple[_Layout, Path, _Read]:
+    """Find what is to be read, or fetch it."""
     found = _find(where)
     if found is None and download:
         from npresnet.data.download import download_cifar10
@@ -130,7 +140,7 @@ def cifar10(
         found = _archive_source(download_cifar10(where))
     if found is None:
         raise FileNotFoundError(_nothing_found(where))
-    return _load(*found)
+    return found
 
 
 def _find(where: Path) -> tuple[_Layout, Path, _Read] | None:

@@ -7,6 +7,7 @@ import os
 from npresnet.data.cifar10 import cifar10
 from npresnet.data.dataset import Dataset
 from npresnet.data.digits import digits
+from npresnet.untrusted.text import brief
 
 _DATA_DIR = "NPRESNET_DATA_DIR"
 
@@ -62,4 +63,4 @@ def load(
                 f"set {_DATA_DIR}"
             )
         return cifar10(folder, download=download)
-    raise ValueError(f"name: expected one of {', '.join(names())}, got {name!r}")
+    raise ValueError(f"name: expected one of {', '.join(names())}, got {brief(name)}")

@@ -10,6 +10,8 @@ from npresnet.training import checkpoint, configuration
 from npresnet.training.checkpoint import Checkpoint
 from npresnet.training.recipes import Recipe
 from npresnet.training.run_folder import RunFolder
+from npresnet.untrusted.files import shown_path
+from npresnet.untrusted.text import shown
 
 if TYPE_CHECKING:
     from npresnet.training.progress import Progress
@@ -40,7 +42,8 @@ def check(
     def agree(what: str, wanted: Any, kept: Any) -> None:
         if wanted != kept:
             raise ValueError(
-                f"{what}: the run in {folder.path} has {kept}, got {wanted}"
+                f"{what}: the run in {shown_path(folder.path)} has {shown(kept)}, got "
+                f"{shown(wanted)}"
             )
 
     kept_recipe = Recipe.from_dict(config["recipe"])

@@ -71,7 +71,9 @@ def read_archive(file: BinaryIO, file_size: int, records: dict[str, Record]) -> 
     folder = next(n for n in records if _inside(n) == "data.pkl").split("/")[0]
     for name in records:
         if not name.startswith(f"{folder}/"):
-            raise RefusedFile(f"refused: record {brief(name)} is not inside {folder!r}")
+            raise RefusedFile(
+                f"refused: record {brief(name)} is not inside {brief(folder)}"
+            )
         if _inside(name) == "constants.pkl" or _inside(name).startswith("code/"):
             raise RefusedFile(
                 "refused: a TorchScript archive, which is a program; in PyTorch, save "

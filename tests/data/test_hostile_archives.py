@@ -235,3 +235,12 @@ def test_a_length_of_four_gigabytes_is_a_line(small_cifar, tmp_path):
     (folder / "test_batch").write_bytes(b"\x80\x02T" + struct.pack("<I", 2**32 - 1))
     with pytest.raises(ValueError, match=r"test_batch: .*does not end within"):
         cifar10(folder)
+
+
+def test_names_of_folders_that_act_on_a_terminal_are_escaped(small_cifar, tmp_path):
+    folder = small_cifar.write_binary(tmp_path / "\x1b[2J\u202e")
+    (folder / "test_batch.bin").unlink()
+    with pytest.raises(FileNotFoundError) as raised:
+        cifar10(tmp_path)
+    assert str(raised.value).isprintable()
+    assert r"/\x1b[2J\u202e/cifar-10-batches-bin: missing test_b" in str(raised.value)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from npresnet.cli import options
+from npresnet.untrusted.files import shown_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -258,13 +259,14 @@ def weights_file(what: str) -> Path:
         inside = path / "weights.safetensors"
         if not inside.exists():
             raise ValueError(
-                f"{path}: expected a run folder, but weights.safetensors is missing"
+                f"{shown_path(path)}: expected a run folder, but weights.safetensors "
+                "is missing"
             )
         return inside
     if not path.exists():
         raise FileNotFoundError(
-            f"{what}: neither a network (see: npresnet models) nor a file of weights "
-            "or a run folder"
+            f"{shown_path(what)}: neither a network (see: npresnet models) nor a file "
+            "of weights or a run folder"
         )
     return path
 
