@@ -18,6 +18,7 @@ from npresnet.backend.algorithm import (
     set_algorithm,
     using_algorithm,
 )
+from npresnet.backend.constants import constant
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.backend.threads import available_threads, get_threads, set_threads
 
@@ -26,6 +27,7 @@ __all__ = [
     "Geometry",
     "as_pair",
     "available_threads",
+    "constant",
     "get_algorithm",
     "get_backend",
     "get_threads",

@@ -9,7 +9,8 @@ convolutions (or three) that add and rectify while they are at it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,19 @@ from npresnet.backend import Geometry
 from npresnet.models.blocks import BasicBlock, Bottleneck, PlainBlock
 from npresnet.models.cifar import CifarResNet
 from npresnet.models.resnet import ResNet
-from npresnet.nn import BatchNorm2d, Conv2d, Gradient, Module, Sequential, no_grad
+from npresnet.nn import (
+    BatchNorm2d,
+    Conv2d,
+    Gradient,
+    LoadResult,
+    Module,
+    Sequential,
+    no_grad,
+)
 
 Array = NDArray[np.floating[Any]]
+
+_geometry = functools.lru_cache(maxsize=512)(Geometry.of)  # by values: they may change
 
 
 def inference(model: Module) -> InferenceModel:
@@ -37,7 +48,9 @@ def inference(model: Module) -> InferenceModel:
     -------
     InferenceModel
         Called like the model, gives the same logits to rounding. It is a snapshot:
-        what happens to the model later does not reach it.
+        what happens to the model later does not reach it. Its weights can be
+        replaced (``twin.conv1.weight = ...``, `load_state_dict`) but not changed in
+        place: NumPy raises ValueError.
 
     Raises
     ------
@@ -72,8 +85,28 @@ class InferenceModel(Module):
         self.blocks = Sequential(*(FusedBlock(block) for block in _blocks(model)))
         self.avgpool = copy.deepcopy(model.avgpool)
         self.fc = copy.deepcopy(model.fc)
-        self.fc.weight.data.flags.writeable = False  # so that kernels prepare it once
+        self._fix_weights()
         self.eval()
+
+    def _fix_weights(self) -> None:
+        """Make all weights constants, which kernels put in order once."""
+        for module in self.modules():
+            if isinstance(module, FusedConv2d):
+                module.weight = backend.constant(module.weight)
+        self.fc.weight.data = backend.constant(self.fc.weight.data)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy, or what was pickled: arrays do not stay constants by it."""
+        self.__dict__.update(state)
+        self._fix_weights()
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> LoadResult:
+        """See `Module.load_state_dict`."""
+        result = super().load_state_dict(state_dict, strict)
+        self._fix_weights()
+        return result
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
@@ -114,12 +147,10 @@ class FusedConv2d(Module):
             shift = shift + conv.bias.data * scale
         weight = conv.weight.data * scale[:, None, None, None]
         self.register_buffer("weight", weight.astype(conv.weight.dtype))
-        self.weight.flags.writeable = False  # so that kernels prepare it once
         self.register_buffer("bias", shift.astype(conv.weight.dtype))
         self.stride, self.padding = conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups
         self.rectify = rectify
-        self._geometries: dict[tuple[int, int], Geometry] = {}  # by the input's size
 
     weight: Array
     bias: Array
@@ -132,17 +163,14 @@ class FusedConv2d(Module):
                 f"x must have shape (N, {C * self.groups}, H, W) and dtype "
                 f"{self.weight.dtype}, got {x.shape} and {x.dtype}"
             )
-        size = x.shape[2], x.shape[3]
-        geometry = self._geometries.get(size)
-        if geometry is None:
-            geometry = self._geometries[size] = Geometry.of(
-                size,
-                (KH, KW),
-                self.stride,
-                self.padding,
-                self.dilation,
-                self.groups,
-            )
+        geometry = _geometry(
+            (x.shape[2], x.shape[3]),
+            (KH, KW),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
         out: Array = backend.fused_conv2d(
             x, self.weight, self.bias, addend, self.rectify, geometry
         )
