@@ -10,6 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from npresnet._plain import plain, plain_like
+
 Augmentation: TypeAlias = Callable[
     [NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]
 ]
@@ -116,7 +118,7 @@ class RandomCropFlip:
         TypeError, ValueError
             If `images` is not such an array, or `fill` does not fit its channels.
         """
-        check_images(images)
+        images = check_images(images)
         N, C, H, W = images.shape
         if self.padding or self.cutout:
             fill = self._checked_fill(C)
@@ -185,7 +187,7 @@ def mean_fill(mean: ArrayLike) -> tuple[int, ...]:
     >>> mean_fill((0.4914, 0.48216, 0.44653))
     (125, 123, 114)
     """
-    centre = np.asarray(mean, np.float64)
+    centre = plain_like("mean", mean).astype(np.float64)
     scaled = np.rint(centre.reshape(len(centre), -1).mean(axis=1) * 255)  # (C,)
     return tuple(int(value) for value in np.clip(scaled, 0, 255))
 
@@ -226,12 +228,13 @@ def normalize(
     A byte has 256 values, so with a mean per channel the formula is worked out 256
     times per channel and looked up for every pixel.
     """
-    check_images(images)
+    images = check_images(images)
     kind = np.dtype(dtype)
     if kind not in (np.float32, np.float64):
         raise TypeError(f"dtype: expected float32 or float64, got {kind}")
     N, C, H, W = images.shape
-    centre, spread = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    centre = plain_like("mean", mean).astype(np.float64)
+    spread = plain_like("std", std).astype(np.float64)
     if centre.shape not in ((C,), (C, H, W)):
         raise ValueError(
             f"mean: expected shape ({C},), one number per channel, or "
@@ -257,11 +260,13 @@ def normalize(
     return out
 
 
-def check_images(images: object) -> None:
-    """Raise unless `images` is a uint8 ndarray of shape (N, C, H, W)."""
+def check_images(images: object) -> NDArray[np.uint8]:
+    """Insist on a uint8 ndarray of shape (N, C, H, W); return it as a plain one."""
     if not isinstance(images, np.ndarray):
         raise TypeError(f"images: expected an ndarray, got {type(images).__name__}")
     if images.dtype != np.uint8:
         raise TypeError(f"images: expected dtype uint8, got {images.dtype}")
+    images = plain("images", images)
     if images.ndim != 4:
         raise ValueError(f"images: expected shape (N, C, H, W), got {images.shape}")
+    return images

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from npresnet._plain import plain_like
 from npresnet.data.augment import Augmentation, RandomCropFlip, mean_fill, normalize
 from npresnet.data.dataset import Dataset
 
@@ -99,8 +100,8 @@ def batches(
         missing = "seed" if seed is None else "epoch"
         reader = "shuffle" if shuffle else "augment"
         raise ValueError(f"{missing}: {reader} needs it, got None")
-    mean = dataset.mean if mean is None else np.asarray(mean)
-    std = dataset.std if std is None else np.asarray(std)
+    mean = dataset.mean if mean is None else plain_like("mean", mean)
+    std = dataset.std if std is None else plain_like("std", std)
     normalize(dataset.images[:0], mean, std, dtype)  # complains here, not later
     if isinstance(augment, RandomCropFlip) and augment.fill is None:
         augment = replace(augment, fill=mean_fill(mean))

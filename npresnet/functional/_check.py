@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from npresnet._plain import dtype_name, plain
+
+Array = NDArray[np.floating[Any]]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
-    """Insist on a float32 or float64 ndarray with one axis per letter.
+def array(name: str, value: Any, letters: str, *, like: Any = None) -> Array:
+    """Insist on a float32 or float64 ndarray with one axis per letter; return it plain.
 
     Parameters
     ----------
@@ -23,30 +28,36 @@ def array(name: str, value: Any, letters: str, *, like: Any = None) -> None:
     like : ndarray, optional
         An array whose dtype `value` must share.
 
+    Returns
+    -------
+    ndarray
+        Of no subclass; see `npresnet._plain`.
+
     Raises
     ------
     TypeError
-        If it is no ndarray, or of another dtype.
+        If it is no ndarray, a masked array or a matrix, or of another dtype.
     ValueError
         If it has another number of axes, or no elements.
     """
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype not in _FLOATS:
-        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
-    if like is not None and value.dtype != like.dtype:
+    found: Array = plain(name, value)
+    if found.dtype not in _FLOATS:
+        got = dtype_name(found.dtype)
+        raise TypeError(f"{name} must be float32 or float64, got {got}")
+    if like is not None and found.dtype != like.dtype:
         raise TypeError(
             f"{name} must share the dtype of what it meets, {like.dtype}, got "
-            f"{value.dtype}: nothing is converted silently"
+            f"{found.dtype}: nothing is converted silently"
         )
     if letters == "...":
-        return
-    if value.ndim != letters.count(" ") + 1:
+        return found
+    if found.ndim != letters.count(" ") + 1:
         axes = letters.split()
         expected = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
-        raise ValueError(f"{name} must have shape {expected}, got {value.shape}")
-    if value.size == 0:
-        raise ValueError(f"{name} must not be empty, got shape {value.shape}")
+        raise ValueError(f"{name} must have shape {expected}, got {found.shape}")
+    if found.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {found.shape}")
+    return found
 
 
 def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
@@ -61,8 +72,8 @@ def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
         raise ValueError(f"{name} must have shape {expected} {why}, got {value.shape}")
 
 
-def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
-    """Insist on arrays (length,) of the dtype of another one.
+def vectors(length: int, why: str, *, like: Any, **named: Any) -> list[Array]:
+    """Insist on arrays (length,) of the dtype of another one; return them plain.
 
     Raises
     ------
@@ -70,18 +81,22 @@ def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
         As `array` and `shape` do, for the first that is something else.
     """
     expected = (length,)
+    found = []
     for name, value in named.items():
         if (
             type(value) is np.ndarray
             and value.shape == expected
             and value.dtype is like.dtype
         ):
+            found.append(value)
             continue
-        array(name, value, "C", like=like)
+        found.append(array(name, value, "C", like=like))
         shape(name, value, expected, why)
+    return found
 
 
-def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> None:
-    """Insist that grad_output has the shape and the dtype of the forward's output."""
-    array("grad_output", grad_output, "...", like=like)
-    shape("grad_output", grad_output, out_shape, "like the forward pass's output")
+def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> Array:
+    """Insist that grad_output has the output's shape and dtype; return it plain."""
+    found = array("grad_output", grad_output, "...", like=like)
+    shape("grad_output", found, out_shape, "like the forward pass's output")
+    return found

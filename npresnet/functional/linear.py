@@ -49,13 +49,13 @@ def linear_forward(
     TypeError
         If dtypes differ or are not floating.
     """
-    _check.array("x", x, "N I")
-    _check.array("weight", weight, "O I", like=x)
+    x = _check.array("x", x, "N I")
+    weight = _check.array("weight", weight, "O I", like=x)
     expected = (len(weight), x.shape[1])
     _check.shape("weight", weight, expected, f"for an x of {x.shape[1]} features")
     out: Array = backend.linear(x, weight)
     if bias is not None:
-        _check.array("bias", bias, "O", like=x)
+        bias = _check.array("bias", bias, "O", like=x)
         _check.shape("bias", bias, (len(weight),), "(one per output)")
         out += bias
     return out, LinearCache(x, weight, bias is not None)
@@ -95,7 +95,7 @@ def linear_backward(
         If grad_output is not of the output's shape and dtype.
     """
     x, weight, has_bias = cache
-    _check.gradient(grad_output, (len(x), len(weight)), like=x)
+    grad_output = _check.gradient(grad_output, (len(x), len(weight)), like=x)
     grad_x = grad_weight = grad_bias = None
     if input_grad:
         grad_x = backend.linear_grad_input(grad_output, weight)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.functional import _check
 
 Array = NDArray[np.floating[Any]]
@@ -25,7 +26,7 @@ def softmax(logits: Array) -> Array:
     The row's maximum is taken away first: nothing changes but that exp cannot
     overflow.
     """
-    _check.array("logits", logits, "N classes")
+    logits = _check.array("logits", logits, "N classes")
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
@@ -69,9 +70,9 @@ def cross_entropy_forward(
     ----------
     Szegedy et al., arXiv 1512.00567, section 7 (label smoothing).
     """
-    _check.array("logits", logits, "N classes")
+    logits = _check.array("logits", logits, "N classes")
     N, classes = logits.shape
-    _check_labels(labels, N, classes)
+    labels = _check_labels(labels, N, classes)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing!r}")
     target = np.full(logits.shape, label_smoothing / classes, logits.dtype)
@@ -111,11 +112,13 @@ def cross_entropy_backward(grad_output: float, cache: CrossEntropyCache) -> Arra
     return (probabilities - target) * (float(grad_output) / len(target))
 
 
-def _check_labels(labels: Any, N: int, classes: int) -> None:
+def _check_labels(labels: Any, N: int, classes: int) -> NDArray[np.integer[Any]]:
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise TypeError(f"labels must be a NumPy array of integers, got {kind}")
-    _check.shape("labels", labels, (N,), "(one per row of logits)")
-    if labels.min() < 0 or labels.max() >= classes:
-        wrong = labels[(labels < 0) | (labels >= classes)][0]
+    found: NDArray[np.integer[Any]] = plain("labels", labels)
+    _check.shape("labels", found, (N,), "(one per row of logits)")
+    if found.min() < 0 or found.max() >= classes:
+        wrong = found[(found < 0) | (found >= classes)][0]
         raise ValueError(f"labels must be in 0 ... {classes - 1}, got {wrong}")
+    return found

@@ -81,29 +81,24 @@ def batch_norm_forward(
     ----------
     Ioffe and Szegedy, arXiv 1502.03167, algorithm 1 and section 3.1.
     """
+    x, weight, bias, running_mean, running_var = checked(
+        x, weight, bias, running_mean, running_var
+    )
     mean, inverse_std, running_mean, running_var = moments(
-        x, weight, bias, running_mean, running_var, training, momentum, eps
+        x, running_mean, running_var, training, momentum, eps
     )
     out = backend.batch_norm_normalize(x, mean, inverse_std, weight, bias)
     cache = BatchNormCache(x, mean, inverse_std, weight, training)
     return out, cache, running_mean, running_var
 
 
-def moments(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    running_mean: Array,
-    running_var: Array,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Array, Array, Array, Array]:
-    """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
-    _check.array("x", x, "N C H W")
-    C = x.shape[1]
-    _check.vectors(
-        C,
+def checked(
+    x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any
+) -> tuple[Array, ...]:
+    """Insist on images and vectors that fit; return them as plain arrays."""
+    x = _check.array("x", x, "N C H W")
+    vectors = _check.vectors(
+        x.shape[1],
         "(one per channel of x)",
         like=x,
         weight=weight,
@@ -111,10 +106,22 @@ def moments(
         running_mean=running_mean,
         running_var=running_var,
     )
+    return x, *vectors
+
+
+def moments(
+    x: Array,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array, Array]:
+    """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
     # NumPy's own scalars would widen float32; Python's do not.
     momentum, eps = float(momentum), float(eps)
     if training:
-        m = x.size // C
+        m = x.size // x.shape[1]
         if m < 2:
             raise ValueError(
                 "x must have more than one value per channel in training mode, got "
@@ -165,17 +172,30 @@ def batch_norm_backward(
     training, which is why no test here uses one.
     """
     x, mean, inverse_std, weight, training = cache
-    _check.gradient(grad_output, x.shape, like=x)
+    grad_output = _check.gradient(grad_output, x.shape, like=x)
     grad_bias, grad_weight = backend.batch_norm_grad_sums(
         grad_output, x, mean, inverse_std
     )
+    if not training:
+        grad_x = frozen_grad_input(grad_output, inverse_std, weight)
+        return grad_x, grad_weight, grad_bias
+    m = x.size // x.shape[1]
     scale = weight * inverse_std
-    if training:
-        m = x.size // x.shape[1]
-        mean_grad, mean_grad_x_hat = grad_bias / m, grad_weight / m
-    else:
-        mean_grad = mean_grad_x_hat = np.zeros_like(grad_bias)
+    mean_grad, mean_grad_x_hat = grad_bias / m, grad_weight / m
     grad_x = backend.batch_norm_grad_input(
         grad_output, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
     )
     return grad_x, grad_weight, grad_bias
+
+
+def frozen_grad_input(grad_output: Array, inverse_std: Array, weight: Array) -> Array:
+    """Return grad_output * weight * inverse_std: (N, C, H, W).
+
+    Frozen batch norm is linear but for its constants, so that its gradient by x is the
+    same map without them: x plays no part, not even where it is not finite.
+    """
+    zero = np.zeros_like(weight)
+    grad_x: Array = backend.batch_norm_normalize(
+        grad_output, zero, inverse_std, weight, zero
+    )
+    return grad_x

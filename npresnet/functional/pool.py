@@ -83,7 +83,7 @@ def max_pool2d_forward(
     Of equal pixels the first one in the window, row by row, wins and alone gets the
     gradient, as in PyTorch. After a ReLU ties are common: windows of zeros.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     geometry = _pool_geometry(x, kernel_size, stride, padding, dilation)
     out, winners = backend.max_pool2d(x, geometry)
     return out, MaxPool2dCache(winners, x.dtype, geometry)
@@ -110,7 +110,7 @@ def max_pool2d_backward(grad_output: Array, cache: MaxPool2dCache) -> Array:
         If grad_output is not of the output's shape and dtype.
     """
     winners, dtype, geometry = cache
-    _check.gradient(grad_output, winners.shape, like=np.empty(0, dtype))
+    grad_output = _check.gradient(grad_output, winners.shape, like=np.empty(0, dtype))
     grad_x: Array = backend.max_pool2d_grad(grad_output, winners, geometry)
     return grad_x
 
@@ -153,7 +153,7 @@ def avg_pool2d_forward(
     TypeError
         If x is no ndarray of floats.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     geometry = _pool_geometry(x, kernel_size, stride, padding, 1)
     divisor = _window_areas(geometry, count_include_pad).astype(x.dtype)
     out = backend.avg_pool2d(x, divisor, geometry)
@@ -181,7 +181,7 @@ def avg_pool2d_backward(grad_output: Array, cache: AvgPool2dCache) -> Array:
         If grad_output is not of the output's shape and dtype.
     """
     divisor, out_shape, geometry = cache
-    _check.gradient(grad_output, out_shape, like=divisor)
+    grad_output = _check.gradient(grad_output, out_shape, like=divisor)
     grad_x: Array = backend.avg_pool2d_grad(grad_output, divisor, geometry)
     return grad_x
 
@@ -217,7 +217,7 @@ def adaptive_avg_pool2d_forward(
     Bin i of n over a length L is ``floor(i*L/n) ... ceil((i+1)*L/n)``, as in
     PyTorch: where n does not divide L, neighbouring bins share pixels.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     size = as_pair("output_size", output_size, least=1)
     out = backend.adaptive_avg_pool2d(x, size)
     return out, AdaptiveAvgPool2dCache(x.shape, size, x.dtype)
@@ -247,7 +247,7 @@ def adaptive_avg_pool2d_backward(
     """
     x_shape, output_size, dtype = cache
     out_shape = (*x_shape[:2], *output_size)
-    _check.gradient(grad_output, out_shape, like=np.empty(0, dtype))
+    grad_output = _check.gradient(grad_output, out_shape, like=np.empty(0, dtype))
     grad_x: Array = backend.adaptive_avg_pool2d_grad(grad_output, x_shape[2:])
     return grad_x
 

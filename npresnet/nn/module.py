@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.nn import modes, state
 from npresnet.nn.parameter import Parameter
 
@@ -63,6 +64,7 @@ class Module:
 
     def __call__(self, *inputs: Any) -> Any:
         """Run the forward pass."""
+        inputs = tuple(map(_plain, inputs))
         modes.enter(self)
         try:
             output = self.forward(*inputs)
@@ -247,6 +249,11 @@ class Module:
         ]
         inside = "\n" + "\n".join(lines) + "\n" if lines else ""
         return f"{type(self).__name__}({self.extra_repr()}{inside})"
+
+
+def _plain(value: Any) -> Any:
+    """See an array of a subclass of ndarray as a plain one, leave all else."""
+    return plain("x", value) if isinstance(value, np.ndarray) else value
 
 
 class Recomputed(NamedTuple):

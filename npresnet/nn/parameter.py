@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.nn import modes
 
 Array = NDArray[np.floating[Any]]
@@ -30,7 +31,7 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
-        self.data = data
+        self.data = plain("data", data)
         self.grad: Array | None = None
 
     def accumulate(self, grad: Array | None) -> None:

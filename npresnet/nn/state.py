@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
+
+from npresnet._plain import plain_like
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
 # Words that other implementations use: part of a name -> our part.
@@ -55,7 +56,7 @@ def _our_name(name: str, own: Mapping[str, Any]) -> str:
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:
-    array = np.asarray(value)
+    array = plain_like(f"state_dict[{name!r}]", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"state_dict[{name!r}] must be an array of numbers, got "

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.optim.groups import ParameterLike
 
 
@@ -69,9 +70,9 @@ class Optimizer:
         for group in self.groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(
-                        parameter.data, parameter.grad, self._slot[index], group
-                    )
+                    data = plain("parameter.data", parameter.data)
+                    grad = plain("parameter.grad", parameter.grad)
+                    self._update(data, grad, self._slot[index], group)
                 index += 1
 
     def zero_grad(self) -> None:
@@ -119,6 +120,7 @@ class Optimizer:
                     f"state_dict: {key!r} does not belong to a {type(self).__name__} "
                     f"of {len(loaded)} parameters"
                 )
+            array = plain(f"state_dict[{key!r}]", array)
             data = parameters[int(index)].data
             if array.shape != data.shape or array.dtype != data.dtype:
                 raise ValueError(
