@@ -25,22 +25,26 @@ _LEAST_BYTES = 1 << 14
 _STEP = 1 << 12  # sizes are rounded up to multiples of this
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 3000
+# And before that where more is kept than this many times of what has been in use at
+# once, and a slab: batches of ever other sizes ask for ever other memory.
+_MOST_KEPT = 1.25
 # References to memory that nobody uses: its buffer's and the argument of
 # `sys.getrefcount`. An array made of it holds one more, and views hold that array.
 _IDLE = 2
 _LINE = 64  # bytes of a line of the cache
 _HUGE_PAGE = 1 << 21
-_SLAB = 16 * _HUGE_PAGE  # what is not written to yet takes no memory
+_SLAB = 16 * _HUGE_PAGE
 _LEAST_ALONE = 1 << 22  # as NumPy asks for huge pages from here on
 
 
 class _Buffer:
-    """Memory, and when it was used."""
+    """Memory, the slab that it is part of, and when it was used."""
 
-    __slots__ = ("last_use", "memory")
+    __slots__ = ("last_use", "memory", "slab")
 
-    def __init__(self, memory: Any) -> None:
-        self.memory = memory
+    def __init__(self, slab: _Slab, size: int) -> None:
+        self.memory = slab.cut(size)
+        self.slab = slab
         self.last_use = 0  # the number of the request
 
 
@@ -48,6 +52,7 @@ class _Slab:
     """Room for many buffers; it is given back when the last of them is."""
 
     def __init__(self, size: int, align: int) -> None:
+        self.used = 0  # bytes; what has not been cut yet takes no memory
         self._whole = np.empty(size + align, np.uint8)
         self._begin = -self._whole.ctypes.data % align
         self._end = self._begin + size
@@ -61,6 +66,7 @@ class _Slab:
         """Cut some bytes off the rest."""
         begin = self._begin
         self._begin += size
+        self.used += size
         # Not a view: NumPy would let arrays made of it refer to the whole slab.
         return (ctypes.c_char * size).from_buffer(self._whole.data, begin)
 
@@ -73,6 +79,7 @@ class _Buffers:
         self._buffers: dict[int, list[_Buffer]] = {}
         self._slab: _Slab | None = None
         self._requests = 0
+        self._most_used = 0  # bytes at once
 
     def empty(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
@@ -88,8 +95,8 @@ class _Buffers:
                 if sys.getrefcount(buffer.memory) == _IDLE:
                     break
             else:
-                self._give_back()
-                buffer = _Buffer(self._cut(size))
+                self._give_back(size)
+                buffer = _Buffer(self._slab_for(size), size)
                 same.append(buffer)
             buffer.last_use = self._requests
             return np.ndarray(shape, dtype, buffer.memory)
@@ -107,22 +114,43 @@ class _Buffers:
                         return np.ndarray(shape, dtype, buffer.memory)
         return None
 
-    def _cut(self, size: int) -> Any:
+    def _slab_for(self, size: int) -> _Slab:
         if size >= _LEAST_ALONE:  # not a byte more
-            return _Slab(size, _LINE).cut(size)
+            return _Slab(size, _LINE)
         if self._slab is None or self._slab.rest < size:
             self._slab = _Slab(_SLAB, _HUGE_PAGE)
-        return self._slab.cut(size)
+        return self._slab
 
-    def _give_back(self) -> None:
-        """Let go of what has been idle for long."""
-        for same in self._buffers.values():
+    def _give_back(self, wanted: int) -> None:
+        """Let go of what has been idle for long, and of slabs if they are too many."""
+        in_use = wanted  # bytes
+        latest: dict[_Slab, float] = {}  # when any part of a slab was used last
+        for size, same in self._buffers.items():
+            for buffer in same:
+                use: float = buffer.last_use
+                if sys.getrefcount(buffer.memory) != _IDLE:
+                    in_use += size
+                    use = math.inf
+                latest[buffer.slab] = max(use, latest.get(buffer.slab, 0))
+        self._most_used = max(self._most_used, in_use)
+        room = _MOST_KEPT * self._most_used + _SLAB - wanted
+        given_back = set()
+        for slab in sorted(latest, key=latest.__getitem__, reverse=True):
+            room -= slab.used
+            if room < 0 and latest[slab] < math.inf:
+                given_back.add(slab)
+        if self._slab in given_back:
+            self._slab = None
+        oldest = self._requests - _PATIENCE
+        for size, same in list(self._buffers.items()):
             same[:] = [
                 buffer
                 for buffer in same
                 if sys.getrefcount(buffer.memory) != _IDLE
-                or self._requests - buffer.last_use <= _PATIENCE
+                or (buffer.last_use >= oldest and buffer.slab not in given_back)
             ]
+            if not same and size != wanted:
+                del self._buffers[size]
 
 
 _buffers = _Buffers()
