@@ -11,6 +11,10 @@ from npresnet._plain import dtype_name, plain
 
 Array = NDArray[np.floating[Any]]
 
+# For functions with arithmetic of their own: what is too small for a float is zero, and
+# no error to those who have NumPy raise errors. Results that are too large are.
+may_underflow = np.errstate(under="ignore")
+
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 

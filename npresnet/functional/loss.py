@@ -20,6 +20,7 @@ class CrossEntropyCache(NamedTuple):
     target: Array  # (N, classes): what the probabilities should be
 
 
+@_check.may_underflow
 def softmax(logits: Array) -> Array:
     """Turn logits (N, classes) into probabilities, row by row.
 
@@ -27,11 +28,12 @@ def softmax(logits: Array) -> Array:
     overflow.
     """
     logits = _check.array("logits", logits, "N classes")
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    powers = np.exp(_shifted(logits))
     probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
+@_check.may_underflow
 def cross_entropy_forward(
     logits: Array, labels: NDArray[np.integer[Any]], *, label_smoothing: float = 0.0
 ) -> tuple[np.floating[Any], CrossEntropyCache]:
@@ -78,7 +80,7 @@ def cross_entropy_forward(
     target = np.full(logits.shape, label_smoothing / classes, logits.dtype)
     target[np.arange(N), labels] += 1 - label_smoothing
 
-    shifted = logits - logits.max(axis=1, keepdims=True)  # so that exp stays finite
+    shifted = _shifted(logits)
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     log_probabilities = shifted - log_sum
     surprise = np.zeros_like(logits)
@@ -88,6 +90,7 @@ def cross_entropy_forward(
     return loss, CrossEntropyCache(np.exp(log_probabilities), target)
 
 
+@_check.may_underflow
 def cross_entropy_backward(grad_output: float, cache: CrossEntropyCache) -> Array:
     """Return the gradient of the mean loss by the logits.
 
@@ -110,6 +113,13 @@ def cross_entropy_backward(grad_output: float, cache: CrossEntropyCache) -> Arra
     """
     probabilities, target = cache
     return (probabilities - target) * (float(grad_output) / len(target))
+
+
+def _shifted(logits: Array) -> Array:
+    """Take away each row's maximum, so that exp stays finite."""
+    with np.errstate(over="ignore"):  # minus infinity, whose power is 0 as it should
+        shifted: Array = logits - logits.max(axis=1, keepdims=True)
+    return shifted
 
 
 def _check_labels(labels: Any, N: int, classes: int) -> NDArray[np.integer[Any]]:

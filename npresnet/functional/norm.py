@@ -109,6 +109,7 @@ def checked(
     return x, *vectors
 
 
+@_check.may_underflow
 def moments(
     x: Array,
     running_mean: Array,
@@ -136,6 +137,7 @@ def moments(
     return mean, 1 / np.sqrt(variance + eps), running_mean, running_var
 
 
+@_check.may_underflow
 def batch_norm_backward(
     grad_output: Array, cache: BatchNormCache
 ) -> tuple[Array, Array, Array]:

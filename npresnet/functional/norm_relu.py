@@ -79,6 +79,7 @@ def batch_norm_relu_forward(
     return out, norm_cache, ReluCache(out), running_mean, running_var
 
 
+@_check.may_underflow
 def batch_norm_relu_backward(
     grad_output: Array,
     norm_cache: BatchNormCache,

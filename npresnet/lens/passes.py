@@ -142,11 +142,13 @@ def images_note(images: int, training: bool) -> str:
     return f"{images:,} image{'s' * (images > 1)} in {mode} mode"
 
 
+@np.errstate(under="ignore")  # squares that are too small for a float are zero
 def norm(array: Array) -> float:
     """Return the Euclidean norm over all elements, summed in float64."""
     return math.sqrt(float(np.sum(np.square(array, dtype=np.float64))))
 
 
+@np.errstate(under="ignore")
 def dot(one: Array, other: Array) -> float:
     """Return the sum of the elements' products, in float64."""
     return float(np.sum(np.multiply(one, other, dtype=np.float64)))

@@ -139,15 +139,9 @@ class FusedConv2d(Module):
 
     def __init__(self, conv: Conv2d, bn: BatchNorm2d, *, rectify: bool) -> None:
         super().__init__()
-        # In float64, so that folding costs no digits: rounded once at the end.
-        variance = bn.running_var.astype(np.float64)
-        scale = bn.weight.data / np.sqrt(variance + bn.eps)  # (K,)
-        shift = bn.bias.data - bn.running_mean * scale
-        if conv.bias is not None:
-            shift = shift + conv.bias.data * scale
-        weight = conv.weight.data * scale[:, None, None, None]
-        self.register_buffer("weight", weight.astype(conv.weight.dtype))
-        self.register_buffer("bias", shift.astype(conv.weight.dtype))
+        weight, bias = _fold(conv, bn)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
         self.stride, self.padding = conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups
         self.rectify = rectify
@@ -211,6 +205,20 @@ class FusedBlock(Module):
             x = conv(x)
         out: Array = last(x, shortcut)
         return out
+
+
+@np.errstate(under="ignore")  # what is too small for a float is zero, no error
+def _fold(conv: Conv2d, bn: BatchNorm2d) -> tuple[Array, Array]:
+    """Make one weight and one bias of a convolution and the batch norm after it."""
+    # In float64, so that folding costs no digits: rounded once at the end.
+    variance = bn.running_var.astype(np.float64)
+    scale = bn.weight.data / np.sqrt(variance + bn.eps)  # (K,)
+    shift = bn.bias.data - bn.running_mean * scale
+    if conv.bias is not None:
+        shift = shift + conv.bias.data * scale
+    weight = conv.weight.data * scale[:, None, None, None]
+    dtype = conv.weight.dtype
+    return weight.astype(dtype), shift.astype(dtype)
 
 
 def _blocks(model: ResNet | CifarResNet) -> Iterator[BasicBlock | Bottleneck]:

@@ -174,6 +174,7 @@ class Module:
             for name in module._buffers:
                 yield start + name, getattr(module, name)
 
+    @np.errstate(under="ignore")  # what is too small for a float is zero, no error
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
     ) -> LoadResult:

@@ -63,6 +63,7 @@ class Optimizer:
         # A NumPy float64 scalar would promote float32 parameters: keep Python's.
         self._lr = _non_negative("lr", value)
 
+    @np.errstate(under="ignore")  # what is too small for a float is zero, no error
     def step(self) -> None:
         """Change every parameter that has a gradient, in place."""
         self.steps += 1
