@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from npresnet import _signals as signals
 from npresnet._switches import Switch
 from npresnet.backend.algorithm import (
@@ -20,6 +22,7 @@ from npresnet.backend.algorithm import (
     set_algorithm,
     using_algorithm,
 )
+from npresnet.backend.constants import constant
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.backend.threads import available_threads, get_threads, set_threads
 
@@ -28,6 +31,7 @@ __all__ = [
     "Geometry",
     "as_pair",
     "available_threads",
+    "constant",
     "get_algorithm",
     "get_backend",
     "get_threads",
@@ -138,7 +142,14 @@ def _operation(name: str) -> Callable[..., Any]:
     """Make the function that does what the backend in use does under this name."""
 
     def operation(*arguments: Any) -> Any:
-        return getattr(_load(_backend.get()), name)(*arguments)
+        backend = _backend.get()
+        function = getattr(_load(backend), name)
+        if backend != "reference":
+            return function(*arguments)
+        # As in all that is compiled, what is too small for a float is zero, and no
+        # error, even to those who have NumPy raise errors.
+        with np.errstate(under="ignore"):
+            return function(*arguments)
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"See `reference.{name}`."

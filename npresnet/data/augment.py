@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from npresnet import _arguments
+from npresnet._plain import plain
 
 Augmentation: TypeAlias = Callable[
     [NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]
@@ -107,7 +108,7 @@ class RandomCropFlip:
         TypeError, ValueError
             If `images` is not such an array, or `fill` does not fit its channels.
         """
-        check_images(images)
+        images = check_images(images)
         N, C, H, W = images.shape
         if self.padding or self.cutout:
             fill = self._checked_fill(C)
@@ -172,6 +173,8 @@ def _bytes(name: str, values: Any) -> tuple[int, ...]:
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Insist on finite numbers."""
+    if isinstance(values, np.ndarray):
+        values = plain(name, values)
     complaint = f"{name} must be finite numbers, got {_arguments.shown(values)}"
     try:
         found = np.asarray(values)
@@ -250,7 +253,7 @@ def normalize(
     A byte has 256 values, so with a mean per channel the formula is worked out 256
     times per channel and looked up for every pixel.
     """
-    check_images(images)
+    images = check_images(images)
     kind = _arguments.floating("dtype", dtype)
     N, C, H, W = images.shape
     centre, spread = _numbers("mean", mean), _numbers("std", std)
@@ -279,11 +282,13 @@ def normalize(
     return out
 
 
-def check_images(images: object) -> None:
-    """Raise unless `images` is a uint8 ndarray of shape (N, C, H, W)."""
+def check_images(images: object) -> NDArray[np.uint8]:
+    """Insist on a uint8 ndarray of shape (N, C, H, W); return it as a plain one."""
     if not isinstance(images, np.ndarray):
         raise TypeError(f"images: expected an ndarray, got {type(images).__name__}")
     if images.dtype != np.uint8:
         raise TypeError(f"images: expected dtype uint8, got {images.dtype}")
+    images = plain("images", images)
     if images.ndim != 4:
         raise ValueError(f"images: expected shape (N, C, H, W), got {images.shape}")
+    return images

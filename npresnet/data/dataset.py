@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from npresnet._plain import plain, plain_like
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,27 +61,25 @@ class Dataset:
     name: str
 
     def __post_init__(self) -> None:
-        _check_array("images", self.images, np.dtype(np.uint8))
-        _check_array("labels", self.labels, np.dtype(np.int64))
-        if self.images.ndim != 4 or 0 in self.images.shape[1:]:
+        images = _checked_array("images", self.images, np.dtype(np.uint8))
+        labels = _checked_array("labels", self.labels, np.dtype(np.int64))
+        if images.ndim != 4 or 0 in images.shape[1:]:
+            raise ValueError(f"images: expected shape (N, C, H, W), got {images.shape}")
+        if labels.shape != (len(images),):
             raise ValueError(
-                f"images: expected shape (N, C, H, W), got {self.images.shape}"
-            )
-        if self.labels.shape != (len(self.images),):
-            raise ValueError(
-                f"labels: expected shape ({len(self.images)},), one per image, "
-                f"got {self.labels.shape}"
+                f"labels: expected shape ({len(images)},), one per image, "
+                f"got {labels.shape}"
             )
         classes = _checked_classes(self.classes)
-        _check_labels(self.labels, len(classes))
-        channels = self.images.shape[1:2]
-        mean = _statistics("mean", self.mean, channels, self.images.shape[1:])
+        _check_labels(labels, len(classes))
+        channels = images.shape[1:2]
+        mean = _statistics("mean", self.mean, channels, images.shape[1:])
         std = _statistics("std", self.std, channels)
         if not (std > 0).all():
             raise ValueError(f"std: expected positive numbers, got {std.tolist()}")
         # The fields are frozen for callers; this is where they get their final form.
-        object.__setattr__(self, "images", np.ascontiguousarray(self.images))
-        object.__setattr__(self, "labels", np.ascontiguousarray(self.labels))
+        object.__setattr__(self, "images", np.ascontiguousarray(images))
+        object.__setattr__(self, "labels", np.ascontiguousarray(labels))
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
@@ -112,7 +113,7 @@ class Dataset:
         ValueError
             If `indices` is not one-dimensional or an index is out of range.
         """
-        index = np.asarray(indices)
+        index = plain_like("indices", indices)
         if index.size == 0:
             index = index.astype(np.int64)
         if index.ndim != 1:
@@ -145,11 +146,14 @@ class Dataset:
         return checksum.hexdigest()
 
 
-def _check_array(name: str, value: object, dtype: np.dtype[np.generic]) -> None:
+def _checked_array(
+    name: str, value: object, dtype: np.dtype[np.generic]
+) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name}: expected an ndarray, got {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: expected dtype {dtype}, got {value.dtype}")
+    return plain(name, value)
 
 
 def _checked_classes(classes: object) -> tuple[str, ...]:
@@ -178,7 +182,8 @@ def _check_labels(labels: NDArray[np.int64], classes: int) -> None:
 def _statistics(
     name: str, value: ArrayLike, *shapes: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    array = np.array(value, dtype=np.float32)  # a copy: nobody else holds it
+    # A copy: nobody else holds it.
+    array = np.array(plain_like(name, value), dtype=np.float32)
     if array.shape not in shapes:
         channels, *whole = shapes
         or_pixels = f" or {whole[0]}, one per pixel," if whole else ""

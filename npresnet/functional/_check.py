@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from npresnet._plain import dtype_name, plain
+
+Array = NDArray[np.floating[Any]]
+
+# For functions with arithmetic of their own: what is too small for a float is zero, and
+# no error to those who have NumPy raise errors. Results that are too large are.
+may_underflow = np.errstate(under="ignore")
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(
     name: str, value: Any, letters: str, *, like: Any = None, of: str = "x"
-) -> None:
-    """Insist on a float32 or float64 ndarray with one axis per letter.
+) -> Array:
+    """Insist on a float32 or float64 ndarray with one axis per letter; return it plain.
 
     Parameters
     ----------
@@ -27,30 +36,36 @@ def array(
     of : str
         What the user calls that one.
 
+    Returns
+    -------
+    ndarray
+        Of no subclass; see `npresnet._plain`.
+
     Raises
     ------
     TypeError
-        If it is no ndarray, or of another dtype.
+        If it is no ndarray, a masked array or a matrix, or of another dtype.
     ValueError
         If it has another number of axes, or no elements.
     """
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    if value.dtype not in _FLOATS:
-        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
-    if like is not None and value.dtype != like.dtype:
+    found: Array = plain(name, value)
+    if found.dtype not in _FLOATS:
+        got = dtype_name(found.dtype)
+        raise TypeError(f"{name} must be float32 or float64, got {got}")
+    if like is not None and found.dtype != like.dtype:
         raise TypeError(  # either may be the wrong one
-            f"{of} and {name} must share a dtype, got {like.dtype} and {value.dtype}: "
+            f"{of} and {name} must share a dtype, got {like.dtype} and {found.dtype}: "
             "nothing is converted silently"
         )
     if letters == "...":
-        return
-    if value.ndim != letters.count(" ") + 1:
+        return found
+    if found.ndim != letters.count(" ") + 1:
         axes = letters.split()
         expected = f"({', '.join(axes)}{',' * (len(axes) == 1)})"
-        raise ValueError(f"{name} must have shape {expected}, got {value.shape}")
-    if value.size == 0:
-        raise ValueError(f"{name} must not be empty, got shape {value.shape}")
+        raise ValueError(f"{name} must have shape {expected}, got {found.shape}")
+    if found.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {found.shape}")
+    return found
 
 
 def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
@@ -65,8 +80,8 @@ def shape(name: str, value: Any, expected: tuple[int, ...], why: str) -> None:
         raise ValueError(f"{name} must have shape {expected} {why}, got {value.shape}")
 
 
-def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
-    """Insist on arrays (length,) of the dtype of x; what is None is not there.
+def vectors(length: int, why: str, *, like: Any, **named: Any) -> list[Any]:
+    """Insist on arrays (length,) of the dtype of x; return them plain, None as None.
 
     Raises
     ------
@@ -75,30 +90,36 @@ def vectors(length: int, why: str, *, like: Any, **named: Any) -> None:
         agree among themselves, for x.
     """
     expected = (length,)
+    found = []
     for name, value in named.items():
         if (
             type(value) is np.ndarray
             and value.shape == expected
             and value.dtype is like.dtype
         ) or value is None:
+            found.append(value)
             continue
-        array(name, value, "C", like=like)
+        vector = array(name, value, "C", like=like)
         given = [name for name, one in named.items() if one is not None]
-        shapes = {np.shape(named[name]) for name in given}
-        if len(given) > 1 and shapes == {value.shape} != {expected}:
+        # Not by a function of NumPy, which a subclass may answer itself.
+        shapes = {getattr(named[name], "shape", None) for name in given}
+        if len(given) > 1 and shapes == {vector.shape} != {expected}:
             raise ValueError(
-                f"x must have {len(value)} channels for a {' and a '.join(given)} of "
-                f"shape {value.shape}, got {length}"
+                f"x must have {len(vector)} channels for a {' and a '.join(given)} of "
+                f"shape {vector.shape}, got {length}"
             )
-        shape(name, value, expected, why)
+        shape(name, vector, expected, why)
+        found.append(vector)
+    return found
 
 
-def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> None:
-    """Insist that grad_output has the shape and the dtype of the forward's output."""
-    array("grad_output", grad_output, "...")
-    if grad_output.dtype != like.dtype:
+def gradient(grad_output: Any, out_shape: tuple[int, ...], like: Any) -> Array:
+    """Insist that grad_output has the output's shape and dtype; return it plain."""
+    found = array("grad_output", grad_output, "...")
+    if found.dtype != like.dtype:
         raise TypeError(
             f"grad_output must share the dtype of what it meets, {like.dtype}, got "
-            f"{grad_output.dtype}: nothing is converted silently"
+            f"{found.dtype}: nothing is converted silently"
         )
-    shape("grad_output", grad_output, out_shape, "like the forward pass's output")
+    shape("grad_output", found, out_shape, "like the forward pass's output")
+    return found

@@ -46,7 +46,7 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines",
     ICML 2010.
     """
-    _check.array("x", x, "...")
+    x = _check.array("x", x, "...")
     out = backend.relu(x)
     return out, ReluCache(out)
 
@@ -72,6 +72,6 @@ def relu_backward(grad_output: Array, cache: ReluCache) -> Array:
     ValueError, TypeError
         If grad_output is not of the output's shape and dtype.
     """
-    _check.gradient(grad_output, cache.out.shape, like=cache.out)
+    grad_output = _check.gradient(grad_output, cache.out.shape, like=cache.out)
     grad_x: Array = backend.relu_grad(grad_output, cache.out)
     return grad_x

@@ -89,11 +89,11 @@ def conv2d_forward(
     >>> out[0, 0, 0]
     array([4., 6., 6., 4.])
     """
-    _check.array("x", x, "N C H W")
-    _check.array("weight", weight, "K C/groups KH KW", like=x)
+    x = _check.array("x", x, "N C H W")
+    weight = _check.array("weight", weight, "K C/groups KH KW", like=x)
     _check_channels(x, weight, groups)
     if bias is not None:
-        _check.array("bias", bias, "K", like=x)
+        bias = _check.array("bias", bias, "K", like=x)
         _check.shape("bias", bias, (len(weight),), "(one per output channel)")
     geometry = Geometry.of(
         (x.shape[2], x.shape[3]),
@@ -149,7 +149,7 @@ def conv2d_backward(
     """
     x, weight, geometry, has_bias = cache
     out_shape = (len(x), len(weight), *geometry.output_size)
-    _check.gradient(grad_output, out_shape, like=x)
+    grad_output = _check.gradient(grad_output, out_shape, like=x)
     grad_x = grad_weight = grad_bias = None
     if input_grad:
         grad_x = backend.conv2d_grad_input(grad_output, weight, geometry)

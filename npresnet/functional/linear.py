@@ -49,8 +49,8 @@ def linear_forward(
     TypeError
         If dtypes differ or are not floating.
     """
-    _check.array("x", x, "N I")
-    _check.array("weight", weight, "O I", like=x)
+    x = _check.array("x", x, "N I")
+    weight = _check.array("weight", weight, "O I", like=x)
     if weight.shape[1] != x.shape[1]:
         raise ValueError(
             f"x must have {weight.shape[1]} features for a weight of shape "
@@ -58,7 +58,7 @@ def linear_forward(
         )
     out: Array = backend.linear(x, weight)
     if bias is not None:
-        _check.array("bias", bias, "O", like=x)
+        bias = _check.array("bias", bias, "O", like=x)
         _check.shape("bias", bias, (len(weight),), "(one per output)")
         out += bias
     return out, LinearCache(x, weight, bias is not None)
@@ -98,7 +98,7 @@ def linear_backward(
         If grad_output is not of the output's shape and dtype.
     """
     x, weight, has_bias = cache
-    _check.gradient(grad_output, (len(x), len(weight)), like=x)
+    grad_output = _check.gradient(grad_output, (len(x), len(weight)), like=x)
     grad_x = grad_weight = grad_bias = None
     if input_grad:
         grad_x = backend.linear_grad_input(grad_output, weight)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import _arguments
+from npresnet._plain import plain, plain_like
 from npresnet.functional import _check
 
 Array = NDArray[np.floating[Any]]
@@ -31,18 +32,20 @@ class CrossEntropyCache(NamedTuple):
     reduction: str  # "none": each image has a gradient of its own
 
 
+@_check.may_underflow
 def softmax(logits: Array) -> Array:
     """Turn logits (N, classes) into probabilities, row by row.
 
     The row's maximum is taken away first: nothing changes but that exp cannot
     overflow.
     """
-    _check.array("logits", logits, "N classes")
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    logits = _check.array("logits", logits, "N classes")
+    powers = np.exp(_shifted(logits))
     probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
+@_check.may_underflow
 def cross_entropy_forward(
     logits: Array,
     labels: NDArray[np.integer[Any]],
@@ -98,11 +101,11 @@ def cross_entropy_forward(
     ----------
     Szegedy et al., arXiv 1512.00567, section 7 (label smoothing).
     """
-    _check.array("logits", logits, "N classes")
+    logits = _check.array("logits", logits, "N classes")
     N, classes = logits.shape
-    kept = _check_labels(labels, N, classes, ignore_index)
+    labels, kept = _check_labels(labels, N, classes, ignore_index)
     if weight is not None:
-        check_weight(weight)
+        weight = check_weight(weight)
         _check.array("weight", weight, "classes", like=logits, of="logits")
         _check.shape("weight", weight, (classes,), "(one per class)")
     if reduction not in REDUCTIONS:
@@ -121,7 +124,7 @@ def cross_entropy_forward(
         array[~kept] = 0
     divisor = float(counts.sum()) if reduction == "mean" else 1.0
 
-    shifted = logits - logits.max(axis=1, keepdims=True)  # so that exp stays finite
+    shifted = _shifted(logits)
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     log_probabilities = shifted - log_sum
     surprise = np.zeros_like(logits)
@@ -134,6 +137,7 @@ def cross_entropy_forward(
     return reduced(-surprise.sum(axis=1), cache), cache
 
 
+@_check.may_underflow
 def cross_entropy_backward(
     grad_output: float | Array, cache: CrossEntropyCache
 ) -> Array:
@@ -165,8 +169,8 @@ def cross_entropy_backward(
     """
     probabilities, target, mass, kept, divisor, reduction = cache
     if reduction == "none":
-        _check.gradient(grad_output, (len(target),), like=target)
-        scale = np.asarray(grad_output)[:, None]
+        grad_output = _check.gradient(grad_output, (len(target),), like=target)
+        scale = grad_output[:, None]
     else:
         each = _scalar(grad_output) / divisor if divisor else np.nan
         scale = np.where(kept, each, 0).astype(target.dtype)  # (N, 1)
@@ -183,35 +187,44 @@ def reduced(losses: Array, cache: CrossEntropyCache) -> Loss:
     return total / cache.divisor if cache.divisor else total.dtype.type(np.nan)
 
 
-def check_weight(weight: Any) -> None:
-    """Insist on weights of classes that are numbers of at least 0."""
-    _check.array("weight", weight, "classes")
-    if not (np.isfinite(weight) & (weight >= 0)).all():
+def check_weight(weight: Any) -> Array:
+    """Insist on weights of classes, numbers of at least 0; return them plain."""
+    found = _check.array("weight", weight, "classes")
+    if not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError(
             "weight must be finite numbers of at least 0, got "
-            f"{_arguments.shown(weight.tolist())}"
+            f"{_arguments.shown(found.tolist())}"
         )
+    return found
 
 
 def _scalar(grad_output: Any) -> float:
-    if np.ndim(grad_output):
+    found = plain_like("grad_output", grad_output)
+    if found.ndim:
         raise ValueError(
-            f"grad_output must be a number, as the loss is, got shape "
-            f"{np.shape(grad_output)}"
+            f"grad_output must be a number, as the loss is, got shape {found.shape}"
         )
-    return float(grad_output)
+    return float(found)
+
+
+def _shifted(logits: Array) -> Array:
+    """Take away each row's maximum, so that exp stays finite."""
+    with np.errstate(over="ignore"):  # minus infinity, whose power is 0 as it should
+        shifted: Array = logits - logits.max(axis=1, keepdims=True)
+    return shifted
 
 
 def _check_labels(
     labels: Any, N: int, classes: int, ignore_index: int
-) -> NDArray[np.bool_]:
-    """Return which labels are not to be ignored: (N,)."""
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]:
+    """Return the labels as a plain array, and which are not to be ignored: (N,)."""
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         kind = getattr(labels, "dtype", type(labels).__name__)
         raise TypeError(f"labels must be a NumPy array of integers, got {kind}")
-    _check.shape("labels", labels, (N,), "(one per row of logits)")
-    kept: NDArray[np.bool_] = labels != _arguments.whole("ignore_index", ignore_index)
-    wrong = labels[kept & ((labels < 0) | (labels >= classes))]
+    found: NDArray[np.integer[Any]] = plain("labels", labels)
+    _check.shape("labels", found, (N,), "(one per row of logits)")
+    kept: NDArray[np.bool_] = found != _arguments.whole("ignore_index", ignore_index)
+    wrong = found[kept & ((found < 0) | (found >= classes))]
     if wrong.size:
         raise ValueError(f"labels must be in 0 ... {classes - 1}, got {wrong[0]}")
-    return kept
+    return found, kept

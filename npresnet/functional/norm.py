@@ -91,8 +91,11 @@ def batch_norm_forward(
     ----------
     Ioffe and Szegedy, arXiv 1502.03167, algorithm 1 and section 3.1.
     """
+    x, weight, bias, running_mean, running_var = checked(
+        x, weight, bias, running_mean, running_var
+    )
     mean, inverse_std, running_mean, running_var = moments(
-        x, weight, bias, running_mean, running_var, training, momentum, eps
+        x, running_mean, running_var, training, momentum, eps
     )
     scale = np.ones_like(mean) if weight is None else weight
     shift = np.zeros_like(mean) if bias is None else bias
@@ -102,21 +105,13 @@ def batch_norm_forward(
     return out, cache, running_mean, running_var
 
 
-def moments(
-    x: Array,
-    weight: Array | None,
-    bias: Array | None,
-    running_mean: Statistics,
-    running_var: Statistics,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Array, Array, Statistics, Statistics]:
-    """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
-    _check.array("x", x, "N C H W")
-    C = x.shape[1]
-    _check.vectors(
-        C,
+def checked(
+    x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any
+) -> tuple[Any, ...]:
+    """Insist on images and vectors that fit; return them plain, None where it is."""
+    x = _check.array("x", x, "N C H W")
+    vectors = _check.vectors(
+        x.shape[1],
         "(one per channel of x)",
         like=x,
         weight=weight,
@@ -124,6 +119,19 @@ def moments(
         running_mean=running_mean,
         running_var=running_var,
     )
+    return x, *vectors
+
+
+@_check.may_underflow
+def moments(
+    x: Array,
+    running_mean: Statistics,
+    running_var: Statistics,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Statistics, Statistics]:
+    """Return mean, 1/std and the new running statistics; see `batch_norm_forward`."""
     if (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must be given both, or neither")
     if running_mean is None and not training:
@@ -135,7 +143,7 @@ def moments(
     if not 0 <= eps < np.inf:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps}")
     if training:
-        m = x.size // C
+        m = x.size // x.shape[1]
         if m < 2:
             raise ValueError(
                 "x must have more than one value per channel in training mode, got "
@@ -151,6 +159,7 @@ def moments(
     return mean, 1 / np.sqrt(variance + eps), running_mean, running_var
 
 
+@_check.may_underflow
 def batch_norm_backward(
     grad_output: Array, cache: BatchNormCache
 ) -> tuple[Array, Array | None, Array | None]:
@@ -187,17 +196,30 @@ def batch_norm_backward(
     training, which is why no test here uses one.
     """
     x, mean, inverse_std, weight, training, has_weight, has_bias = cache
-    _check.gradient(grad_output, x.shape, like=x)
+    grad_output = _check.gradient(grad_output, x.shape, like=x)
     grad_bias, grad_weight = backend.batch_norm_grad_sums(
         grad_output, x, mean, inverse_std
     )
-    scale = weight * inverse_std
     if training:
         m = x.size // x.shape[1]
+        scale = weight * inverse_std
         mean_grad, mean_grad_x_hat = grad_bias / m, grad_weight / m
+        grad_x = backend.batch_norm_grad_input(
+            grad_output, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
+        )
     else:
-        mean_grad = mean_grad_x_hat = np.zeros_like(grad_bias)
-    grad_x = backend.batch_norm_grad_input(
-        grad_output, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
-    )
+        grad_x = frozen_grad_input(grad_output, inverse_std, weight)
     return grad_x, grad_weight if has_weight else None, grad_bias if has_bias else None
+
+
+def frozen_grad_input(grad_output: Array, inverse_std: Array, weight: Array) -> Array:
+    """Return grad_output * weight * inverse_std: (N, C, H, W).
+
+    Frozen batch norm is linear but for its constants, so that its gradient by x is the
+    same map without them: x plays no part, not even where it is not finite.
+    """
+    zero = np.zeros_like(weight)
+    grad_x: Array = backend.batch_norm_normalize(
+        grad_output, zero, inverse_std, weight, zero
+    )
+    return grad_x

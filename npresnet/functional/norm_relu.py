@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from npresnet import backend
 from npresnet.functional import _check
 from npresnet.functional.activation import ReluCache
-from npresnet.functional.norm import BatchNormCache, moments
+from npresnet.functional.norm import (
+    BatchNormCache,
+    checked,
+    frozen_grad_input,
+    moments,
+)
 
 Array = NDArray[np.floating[Any]]
 
@@ -60,17 +65,21 @@ def batch_norm_relu_forward(
     ValueError, TypeError
         As for `batch_norm_forward`, and if `addend` is not like x.
     """
+    x, weight, bias, running_mean, running_var = checked(
+        x, weight, bias, running_mean, running_var
+    )
     mean, inverse_std, running_mean, running_var = moments(
-        x, weight, bias, running_mean, running_var, training, momentum, eps
+        x, running_mean, running_var, training, momentum, eps
     )
     if addend is not None:
-        _check.array("addend", addend, "N C H W", like=x)
+        addend = _check.array("addend", addend, "N C H W", like=x)
         _check.shape("addend", addend, x.shape, "(as x)")
     out = backend.batch_norm_relu(x, mean, inverse_std, weight, bias, addend)
     norm_cache = BatchNormCache(x, mean, inverse_std, weight, training)
     return out, norm_cache, ReluCache(out), running_mean, running_var
 
 
+@_check.may_underflow
 def batch_norm_relu_backward(
     grad_output: Array,
     norm_cache: BatchNormCache,
@@ -111,28 +120,33 @@ def batch_norm_relu_backward(
     of being read from memory.
     """
     x, mean, inverse_std, weight, training = norm_cache[:5]
-    _check.gradient(grad_output, x.shape, like=x)
-    grad_sum = None
+    grad_output = _check.gradient(grad_output, x.shape, like=x)
+    if not training:
+        # Of x, the gradient by x needs to know no more than where the ReLU was closed.
+        adds = relu_cache is not None
+        if relu_cache is None:
+            out = backend.batch_norm_relu(x, mean, inverse_std, weight, bias)
+            relu_cache = ReluCache(out)
+        grad_sum, grad_bias, grad_weight = backend.batch_norm_relu_grad_sums(
+            grad_output, relu_cache.out, x, mean, inverse_std
+        )
+        grad_x = frozen_grad_input(grad_sum, inverse_std, weight)
+        return grad_x, grad_weight, grad_bias, grad_sum if adds else None
+    m = x.size // x.shape[1]
     if relu_cache is not None:
         grad_sum, grad_bias, grad_weight = backend.batch_norm_relu_grad_sums(
             grad_output, relu_cache.out, x, mean, inverse_std
         )
-    else:
-        grad_bias, grad_weight = backend.rectified_batch_norm_grad_sums(
-            grad_output, x, mean, inverse_std, weight, bias
-        )
-    if training:
-        m = x.size // x.shape[1]
-        mean_grad, mean_grad_x_hat = grad_bias / m, grad_weight / m
-    else:
-        mean_grad = mean_grad_x_hat = np.zeros_like(grad_bias)
-    if grad_sum is not None:
         scale = weight * inverse_std
         grad_x = backend.batch_norm_grad_input(
-            grad_sum, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
+            grad_sum, x, mean, inverse_std, scale, grad_bias / m, grad_weight / m
         )
-    else:
-        grad_x = backend.rectified_batch_norm_grad_input(
-            grad_output, x, mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
-        )
-    return grad_x, grad_weight, grad_bias, grad_sum
+        return grad_x, grad_weight, grad_bias, grad_sum
+    vectors = mean, inverse_std, weight, bias
+    grad_bias, grad_weight = backend.rectified_batch_norm_grad_sums(
+        grad_output, x, *vectors
+    )
+    grad_x = backend.rectified_batch_norm_grad_input(
+        grad_output, x, *vectors, grad_bias / m, grad_weight / m
+    )
+    return grad_x, grad_weight, grad_bias, None

@@ -86,7 +86,7 @@ def max_pool2d_forward(
     Of equal pixels the first one in the window, row by row, wins and alone gets the
     gradient, as in PyTorch. After a ReLU ties are common: windows of zeros.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     geometry = _pool_geometry(x, kernel_size, stride, padding, dilation, ceil_mode)
     out, winners = backend.max_pool2d(x, geometry)
     return out, MaxPool2dCache(winners, x.dtype, geometry)
@@ -113,7 +113,7 @@ def max_pool2d_backward(grad_output: Array, cache: MaxPool2dCache) -> Array:
         If grad_output is not of the output's shape and dtype.
     """
     winners, dtype, geometry = cache
-    _check.gradient(grad_output, winners.shape, like=np.empty(0, dtype))
+    grad_output = _check.gradient(grad_output, winners.shape, like=np.empty(0, dtype))
     grad_x: Array = backend.max_pool2d_grad(grad_output, winners, geometry)
     return grad_x
 
@@ -163,7 +163,7 @@ def avg_pool2d_forward(
     TypeError
         If x is no ndarray of floats.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     geometry = _pool_geometry(x, kernel_size, stride, padding, 1, ceil_mode)
     include = _arguments.truth("count_include_pad", count_include_pad)
     divisor = _window_areas(geometry, include).astype(x.dtype)
@@ -194,7 +194,7 @@ def avg_pool2d_backward(grad_output: Array, cache: AvgPool2dCache) -> Array:
         If grad_output is not of the output's shape and dtype.
     """
     divisor, out_shape, geometry = cache
-    _check.gradient(grad_output, out_shape, like=divisor)
+    grad_output = _check.gradient(grad_output, out_shape, like=divisor)
     grad_x: Array = backend.avg_pool2d_grad(grad_output, divisor, geometry)
     return grad_x
 
@@ -230,7 +230,7 @@ def adaptive_avg_pool2d_forward(
     Bin i of n over a length L is ``floor(i*L/n) ... ceil((i+1)*L/n)``, as in
     PyTorch: where n does not divide L, neighbouring bins share pixels.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     size = as_pair("output_size", output_size, least=1)
     out = backend.adaptive_avg_pool2d(x, size)
     return out, AdaptiveAvgPool2dCache(x.shape, size, x.dtype)
@@ -260,7 +260,7 @@ def adaptive_avg_pool2d_backward(
     """
     x_shape, output_size, dtype = cache
     out_shape = (*x_shape[:2], *output_size)
-    _check.gradient(grad_output, out_shape, like=np.empty(0, dtype))
+    grad_output = _check.gradient(grad_output, out_shape, like=np.empty(0, dtype))
     grad_x: Array = backend.adaptive_avg_pool2d_grad(grad_output, x_shape[2:])
     return grad_x
 

@@ -65,7 +65,7 @@ def zero_pad_shortcut_forward(
     ----------
     He et al., arXiv 1512.03385, sections 3.3 (option A) and 4.2.
     """
-    _check.array("x", x, "N C H W")
+    x = _check.array("x", x, "N C H W")
     N, C, H, W = x.shape
     if out_channels < C:
         raise ValueError(
@@ -103,7 +103,7 @@ def zero_pad_shortcut_backward(
         If grad_output is not of the output's shape and dtype.
     """
     like = np.empty(0, cache.dtype)
-    _check.gradient(grad_output, cache.out_shape, like=like)
+    grad_output = _check.gradient(grad_output, cache.out_shape, like=like)
     grad_x: Array = backend.zero_pad_shortcut_grad(
         grad_output, cache.x_shape, cache.first, cache.stride
     )

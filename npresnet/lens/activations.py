@@ -152,7 +152,7 @@ def activations(model: Module, x: Array) -> Activations:
     >>> [row.name for row in look.rows if row.dead is not None][:3]
     ['relu', 'layer1.0.relu#1', 'layer1.0.relu#2']
     """
-    check_images(model, x)
+    x = check_images(model, x)
     rows: list[tuple[int, ActivationRow]] = []
 
     def note(call: Call) -> None:

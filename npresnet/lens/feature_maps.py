@@ -140,7 +140,7 @@ def feature_maps(model: Module, x: Array, layer: str) -> FeatureMaps:
     >>> feature_maps(nr.models.resnet8().eval(), x, "layer2.0.relu#1").maps.shape
     (1, 32, 8, 8)
     """
-    check_images(model, x)
+    x = check_images(model, x)
     place = find(model, layer)
     outputs: list[Array] = []
 

@@ -118,7 +118,7 @@ def grad_cam(
     >>> look.layer, look.coarse.shape, look.maps.shape
     ('layer3', (2, 4, 4), (2, 16, 16))
     """
-    check_backward(model, x)
+    x = check_backward(model, x)
     place = find(model, last_stage(model) if layer is None else layer)
     outputs: list[Array] = []
     grads: list[Array] = []

@@ -119,7 +119,7 @@ def landscape(
     True
     """
     check_model(model)
-    check_batch(model, x, y)
+    x, y = check_batch(model, x, y)
     batch_size, seed = at_least("batch_size", batch_size, 1), at_least("seed", seed, 0)
     at = _coordinates(points, radius)
     size = len(x) if model.training else batch_size

@@ -112,7 +112,7 @@ def lesion(
     >>> [(row.removed, row.draws) for row in result.removals]
     [(1, 5), (6, 1)]
     """
-    check_batch(model, x, y)
+    x, y = check_batch(model, x, y)
     draws, seed = at_least("draws", draws, 0), at_least("seed", seed, 0)
     batch_size = at_least("batch_size", batch_size, 1)
     with taken_apart(model, x) as network:

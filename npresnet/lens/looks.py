@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.lens.passes import batch_note
 from npresnet.lens.result import Result, column
 from npresnet.lens.scores import Scores
@@ -193,6 +194,7 @@ def pictures_of(x: Array, pictures: NDArray[np.uint8] | None) -> NDArray[np.uint
     if not isinstance(pictures, np.ndarray) or pictures.dtype != np.uint8:
         got = getattr(pictures, "dtype", type(pictures).__name__)
         raise TypeError(f"pictures must be an array of uint8, got {got}")
+    pictures = plain("pictures", pictures)
     if pictures.shape != x.shape:
         raise ValueError(
             f"pictures must have the images' shape {x.shape}, got {pictures.shape}"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.lens.untouched import untouched
 from npresnet.models import PlainBlock, ResidualBlock
 from npresnet.models.folded import FusedBlock, FusedConv2d
@@ -66,7 +67,7 @@ def forward_pass(
     ValueError
         If the model has no residual blocks, or shapes do not fit.
     """
-    check_batch(model, x, y)
+    x, y = check_batch(model, x, y)
     names = block_names(model)
     visits: list[Visit] = []
 
@@ -141,11 +142,13 @@ def images_note(images: int, training: bool) -> str:
     return f"{images:,} image{'s' * (images > 1)} in {mode} mode"
 
 
+@np.errstate(under="ignore")  # squares that are too small for a float are zero
 def norm(array: Array) -> float:
     """Return the Euclidean norm over all elements, summed in float64."""
     return math.sqrt(float(np.sum(np.square(array, dtype=np.float64))))
 
 
+@np.errstate(under="ignore")
 def dot(one: Array, other: Array) -> float:
     """Return the sum of the elements' products, in float64."""
     return float(np.sum(np.multiply(one, other, dtype=np.float64)))
@@ -181,8 +184,8 @@ def check_model(model: Any) -> None:
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
 
 
-def check_images(model: Module, x: Any) -> None:
-    """Insist on a model, and on images of its dtype.
+def check_images(model: Module, x: Any) -> Array:
+    """Insist on a model, and on images of its dtype; return these as a plain array.
 
     Raises
     ------
@@ -197,20 +200,26 @@ def check_images(model: Module, x: Any) -> None:
     if not isinstance(x, np.ndarray) or x.dtype != dtype:
         got = getattr(x, "dtype", type(x).__name__)
         raise TypeError(f"x must be an array of the model's {dtype}, got {got}")
-    if x.ndim != 4 or not x.size:
-        raise ValueError(f"x must have shape (N, C, H, W), got {x.shape}")
+    images: Array = plain("x", x)
+    if images.ndim != 4 or not images.size:
+        raise ValueError(f"x must have shape (N, C, H, W), got {images.shape}")
+    return images
 
 
-def check_batch(model: Module, x: Any, y: Any) -> None:
-    """Refuse what is no batch of images with one label each."""
-    check_images(model, x)
+def check_batch(
+    model: Module, x: Any, y: Any
+) -> tuple[Array, NDArray[np.integer[Any]]]:
+    """Insist on a batch of images with one label each; return both as plain arrays."""
+    x = check_images(model, x)
     if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         got = getattr(y, "dtype", type(y).__name__)
         raise TypeError(f"y must be an array of integers, got {got}")
+    y = plain("y", y)
     if y.shape != (len(x),):
         raise ValueError(
             f"y must have shape ({len(x)},), one label per image, got {y.shape}"
         )
+    return x, y
 
 
 def at_least(name: str, value: Any, least: int, most: int | None = None) -> int:

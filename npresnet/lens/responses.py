@@ -162,7 +162,7 @@ def responses(
     1.0
     """
     block_names(model)
-    check_images(model, x)
+    x = check_images(model, x)
     batch_size = at_least("batch_size", batch_size, 1)
     names = {module: name for name, module in model.named_modules()}
     spreads: dict[Module, _Spread] = {}  # by convolution

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npresnet.lens.looks import Looks, look_rows, pictures_of
 from npresnet.lens.passes import describe
-from npresnet.lens.scores import Target, scored
+from npresnet.lens.scores import Target, check_backward, scored
 from npresnet.nn import Module
 
 Array = NDArray[np.floating[Any]]
@@ -105,6 +105,7 @@ def saliency(
     >>> look.maps.shape, [row.target for row in look.rows]
     ((2, 8, 8), [3, 7])
     """
+    x = check_backward(model, x)
     with scored(model, x, target) as scores:
         gradients = model.backward(scores.grad_logits)
     maps = np.abs(gradients.sum(axis=1)) if grey else np.abs(gradients).max(axis=1)

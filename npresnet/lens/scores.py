@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain_like
 from npresnet.lens.passes import check_images
 from npresnet.lens.untouched import untouched
 from npresnet.models.folded import InferenceModel
@@ -29,20 +30,21 @@ class Scores(NamedTuple):
     grad_logits: Array  # (N, classes): 1 at the target, of the sum of all scores
 
 
-def check_backward(model: Module, x: Any) -> None:
-    """Insist on a model that can go backward, and on images of its dtype.
+def check_backward(model: Module, x: Any) -> Array:
+    """Insist on a model that can go backward, and on images of its dtype: return these.
 
     Raises
     ------
     TypeError, ValueError
         If it cannot, or `x` is no array (N, C, H, W) of its dtype.
     """
-    check_images(model, x)
+    images = check_images(model, x)
     if isinstance(model, InferenceModel):
         raise TypeError(
             "model was made by inference() and has no backward pass; use the model "
             "that it was made from"
         )
+    return images
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def scored(model: Module, x: Array, target: Target) -> Iterator[Scores]:
         If the model cannot go backward or gives no class scores, or the images or
         the classes do not suit it.
     """
-    check_backward(model, x)
+    x = check_backward(model, x)
     with untouched(model), replaying(model), layer_by_layer():
         logits = model(x)
         if logits.ndim != 2:
@@ -85,7 +87,7 @@ def scored(model: Module, x: Array, target: Target) -> Iterator[Scores]:
 
 def _choose(logits: Array, target: Target) -> NDArray[np.int64]:
     N, classes = logits.shape
-    chosen = np.asarray(logits.argmax(axis=1) if target is None else target)
+    chosen = logits.argmax(axis=1) if target is None else plain_like("target", target)
     if chosen.dtype.kind not in "iu":
         raise TypeError(f"target must be integers, got {chosen.dtype}")
     if chosen.shape not in ((), (N,)):

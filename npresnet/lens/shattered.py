@@ -240,7 +240,7 @@ def shattered(
     True
     """
     check_model(model)
-    check_images(model, x)
+    x = check_images(model, x)
     lines = len(x) // 2 if lines is None else lines
     at_least("points", points, 8)
     at_least("lags", lags, 1, points - 1)

@@ -9,7 +9,8 @@ convolutions (or three) that add and rectify while they are at it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from npresnet.nn import (
     BatchNorm2d,
     Conv2d,
     Gradient,
+    LoadResult,
     Module,
     ReLU,
     Sequential,
@@ -32,6 +34,8 @@ from npresnet.nn import (
 )
 
 Array = NDArray[np.floating[Any]]
+
+_geometry = functools.lru_cache(maxsize=512)(Geometry.of)  # by values: they may change
 
 
 def inference(model: Module) -> InferenceModel:
@@ -46,7 +50,9 @@ def inference(model: Module) -> InferenceModel:
     -------
     InferenceModel
         Called like the model, gives the same logits to rounding. It is a snapshot:
-        what happens to the model later does not reach it.
+        what happens to the model later does not reach it. Its weights can be
+        replaced (``twin.conv1.weight = ...``, `load_state_dict`) but not changed in
+        place: NumPy raises ValueError.
 
     Raises
     ------
@@ -81,8 +87,30 @@ class InferenceModel(Module):
         self.blocks = Sequential(*(FusedBlock(block) for block in _blocks(model)))
         self.avgpool = copy.deepcopy(model.avgpool)
         self.fc = copy.deepcopy(model.fc)
-        self.fc.weight.data.flags.writeable = False  # so that kernels prepare it once
+        self._fix_weights()
         self.eval()
+
+    def _fix_weights(self) -> None:
+        """Make all weights constants, which kernels put in order once."""
+        for module in self.modules():
+            if isinstance(module, FusedConv2d):
+                module.weight = backend.constant(module.weight)
+            elif isinstance(module, Conv2d):  # where nothing could be folded
+                module.weight.data = backend.constant(module.weight.data)
+        self.fc.weight.data = backend.constant(self.fc.weight.data)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy, or what was pickled: arrays do not stay constants by it."""
+        self.__dict__.update(state)
+        self._fix_weights()
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True
+    ) -> LoadResult:
+        """See `Module.load_state_dict`."""
+        result = super().load_state_dict(state_dict, strict)
+        self._fix_weights()
+        return result
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
@@ -115,22 +143,12 @@ class FusedConv2d(Module):
 
     def __init__(self, conv: Conv2d, bn: BatchNorm2d, *, rectify: bool) -> None:
         super().__init__()
-        # In float64, so that folding costs no digits: rounded once at the end.
-        variance = bn.running_var.astype(np.float64)
-        weight = 1.0 if bn.weight is None else bn.weight.data
-        scale = weight / np.sqrt(variance + bn.eps)  # (K,)
-        bias = 0.0 if bn.bias is None else bn.bias.data
-        shift = bias - bn.running_mean * scale
-        if conv.bias is not None:
-            shift = shift + conv.bias.data * scale
-        kernels = conv.weight.data * scale[:, None, None, None]
-        self.register_buffer("weight", kernels.astype(conv.weight.dtype))
-        self.weight.flags.writeable = False  # so that kernels prepare it once
-        self.register_buffer("bias", shift.astype(conv.weight.dtype))
+        weight, bias = _fold(conv, bn)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
         self.stride, self.padding = conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups
         self.rectify = rectify
-        self._geometries: dict[tuple[int, int], Geometry] = {}  # by the input's size
 
     weight: Array
     bias: Array
@@ -145,33 +163,31 @@ class FusedConv2d(Module):
             or x.dtype != self.weight.dtype
             or not x.size
         ):
-            self._refuse(x)
-        size = x.shape[2], x.shape[3]
-        geometry = self._geometries.get(size)
-        if geometry is None:
-            geometry = self._geometries[size] = Geometry.of(
-                size,
-                (KH, KW),
-                self.stride,
-                self.padding,
-                self.dilation,
-                self.groups,
-            )
+            x = self._checked(x)
+        geometry = _geometry(
+            (x.shape[2], x.shape[3]),
+            (KH, KW),
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
         out: Array = backend.fused_conv2d(
             x, self.weight, self.bias, addend, self.rectify, geometry
         )
         return out
 
-    def _refuse(self, x: Any) -> None:
-        """Say what is wrong with x, if anything is."""
-        _check.array("x", x, "N C H W")
-        _check.array("weight", self.weight, "K C/groups KH KW", like=x)
+    def _checked(self, x: Any) -> Array:
+        """Say what is wrong with x, if anything is; return it as a plain array."""
+        found = _check.array("x", x, "N C H W")
+        _check.array("weight", self.weight, "K C/groups KH KW", like=found)
         channels = self.weight.shape[1] * self.groups
-        if x.shape[1] != channels:
+        if found.shape[1] != channels:
             raise ValueError(
                 f"x must have {channels} channels for a weight of shape "
-                f"{self.weight.shape} and groups={self.groups}, got {x.shape[1]}"
+                f"{self.weight.shape} and groups={self.groups}, got {found.shape[1]}"
             )
+        return found
 
     def extra_repr(self) -> str:
         """Say how it was made."""
@@ -244,6 +260,22 @@ class FusedBlock(Module):
             x = conv(x)
         out: Array = last(x, shortcut)
         return out
+
+
+@np.errstate(under="ignore")  # what is too small for a float is zero, no error
+def _fold(conv: Conv2d, bn: BatchNorm2d) -> tuple[Array, Array]:
+    """Make one weight and one bias of a convolution and the batch norm after it."""
+    # In float64, so that folding costs no digits: rounded once at the end.
+    variance = bn.running_var.astype(np.float64)
+    weight = 1.0 if bn.weight is None else bn.weight.data
+    scale = weight / np.sqrt(variance + bn.eps)  # (K,)
+    bias = 0.0 if bn.bias is None else bn.bias.data
+    shift = bias - bn.running_mean * scale
+    if conv.bias is not None:
+        shift = shift + conv.bias.data * scale
+    kernels = conv.weight.data * scale[:, None, None, None]
+    dtype = conv.weight.dtype
+    return kernels.astype(dtype), shift.astype(dtype)
 
 
 def _blocks(model: ResNet | CifarResNet) -> Iterator[BasicBlock | Bottleneck]:

@@ -47,7 +47,7 @@ class CrossEntropyLoss(Module):
     ) -> None:
         super().__init__()
         if weight is not None:
-            check_weight(weight)
+            weight = check_weight(weight)
         self.register_buffer("weight", weight)
         self.ignore_index = _arguments.whole("ignore_index", ignore_index)
         self.reduction: str = _arguments.one_of("reduction", reduction, *REDUCTIONS)

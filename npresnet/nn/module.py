@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.nn import modes, state
 from npresnet.nn.modes import here
 from npresnet.nn.parameter import Parameter
@@ -83,8 +84,9 @@ class Module:
         outermost = here.outermost
         if outermost is self:  # by a signal handler, or by somebody who watches
             with modes.no_grad():  # the caches are those of the pass under way
-                return self.forward(*inputs)
+                return self.forward(*map(_plain, inputs))
         try:
+            inputs = tuple(map(_plain, inputs))
             if outermost is None:
                 here.outermost = self
                 if modes.is_keeping():
@@ -228,6 +230,7 @@ class Module:
             for name, buffer in module._own_buffers():
                 yield start + name, buffer
 
+    @np.errstate(under="ignore")  # what is too small for a float is zero, no error
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True
     ) -> LoadResult:
@@ -320,6 +323,11 @@ def _name_the_layer(error: Exception, outer: Module) -> None:
         if id(module) == layer and path:
             error.args = (f"{path} ({kind}): {message}",)
             return
+
+
+def _plain(value: Any) -> Any:
+    """See an array of a subclass of ndarray as a plain one, leave all else."""
+    return plain("x", value) if isinstance(value, np.ndarray) else value
 
 
 class Recomputed(NamedTuple):

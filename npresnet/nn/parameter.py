@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import _arguments
+from npresnet._plain import plain
 from npresnet.nn import modes
 
 Array = NDArray[np.floating[Any]]
@@ -36,9 +37,8 @@ class Parameter:
     """
 
     def __init__(self, data: Array) -> None:
-        _arguments.instance("data", data, np.ndarray, "a NumPy array")
-        _arguments.floating("data", data.dtype)
-        self.data = data
+        self.data = plain("data", data)
+        _arguments.floating("data", self.data.dtype)
         self.grad: Array | None = None
 
     def accumulate(self, grad: Array | None) -> None:

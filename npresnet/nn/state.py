@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain_like
 from npresnet.untrusted.pickle_values import Placeholder
 from npresnet.untrusted.text import brief, shown
 
@@ -68,7 +68,7 @@ def _array(name: str, value: Any) -> NDArray[Any]:
             f"state_dict[{brief(name)}] must be an array of numbers, but the file has "
             f"{value}; in PyTorch, save model.state_dict()"
         )
-    array = np.asarray(value)
+    array = plain_like(f"state_dict[{brief(name)}]", value)
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"state_dict[{brief(name)}] must be an array of numbers, got "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import _arguments
+from npresnet._plain import plain
 from npresnet.optim.groups import ParameterLike
 
 
@@ -63,6 +64,7 @@ class Optimizer:
         # A NumPy float64 scalar would promote float32 parameters: keep Python's.
         self._lr = _arguments.not_negative("lr", value)
 
+    @np.errstate(under="ignore")  # what is too small for a float is zero, no error
     def step(self) -> None:
         """Change every parameter that has a gradient, in place."""
         self.steps += 1
@@ -70,9 +72,9 @@ class Optimizer:
         for group in self.groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(
-                        parameter.data, parameter.grad, self._slot[index], group
-                    )
+                    data = plain("parameter.data", parameter.data)
+                    grad = plain("parameter.grad", parameter.grad)
+                    self._update(data, grad, self._slot[index], group)
                 index += 1
 
     def zero_grad(self) -> None:
@@ -120,6 +122,7 @@ class Optimizer:
                     f"state_dict: {key!r} does not belong to a {type(self).__name__} "
                     f"of {len(loaded)} parameters"
                 )
+            array = plain(f"state_dict[{key!r}]", array)
             data = parameters[int(index)].data
             if array.shape != data.shape or array.dtype != data.dtype:
                 raise ValueError(

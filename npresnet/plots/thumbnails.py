@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain_like
 from npresnet.plots import style
 
 _LEVELS = 63  # shades: few enough for small files, more than an eye tells apart
@@ -75,6 +76,7 @@ def thumbnails(
         black for 0. The strongest hundredth of a percent of the numbers may be cut
         off; what is not finite looks like 0.
     """
+    array = plain_like("array", array)
     if array.ndim == 4 and array.shape[2] * array.shape[3] > 1:
         maps, note = _maps(array, pixels, side, most)
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain_like
 from npresnet.plots import style
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def tiles(
     """
     from matplotlib.patches import Rectangle
 
+    pictures = plain_like("pictures", pictures)
     channels = (1,) if values else (1, 3)
     if pictures.ndim != 4 or not pictures.size or pictures.shape[3] not in channels:
         raise ValueError(

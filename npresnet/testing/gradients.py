@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet._plain import plain
 from npresnet.nn import Module, Parameter, modes
 from npresnet.testing import form
 from npresnet.testing.form import GradientError
@@ -142,6 +143,10 @@ def measure(
     Measurement
         The checks, and the arrays they are about.
     """
+    inputs = tuple(
+        plain(f"input {i}", value) if isinstance(value, np.ndarray) else value
+        for i, value in enumerate(inputs)
+    )
     rng = np.random.default_rng(seed)
     with _passes(target, inputs, rng) as (output, upstream, variables):
         # How far rounding may move the sum of the two.

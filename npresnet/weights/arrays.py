@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from npresnet._plain import plain_like
 from npresnet.untrusted import json_text
 from npresnet.untrusted.text import RefusedFile, brief, shown, shown_message
 from npresnet.weights.tensors import MEBIBYTE, memory_bound, widen_bfloat16
@@ -70,7 +71,7 @@ def prepare(model_or_state_dict: Any) -> dict[str, NDArray[Any]]:
             raise TypeError(
                 f"{name!r} has to be an ndarray, not {type(value).__name__}"
             )
-        array = np.asarray(value)
+        array = plain_like(repr(name), value)
         if array.dtype.newbyteorder("=") not in _DTYPES:
             raise ValueError(f"{name!r} has dtype {array.dtype}, which cannot be saved")
         dtype = array.dtype.newbyteorder("=")

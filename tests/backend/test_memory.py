@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
+import npresnet as nr
 from npresnet.backend.kernels import memory
 
 LARGE = (300, 1000)
@@ -135,3 +136,81 @@ def test_what_is_idle_for_long_is_given_back(monkeypatch):
     assert len(held) == 6
     sizes = memory._buffers._buffers
     assert sum(map(len, sizes.values())) == 6  # the first one has gone
+
+
+@pytest.fixture
+def slabs(monkeypatch):
+    """List all slabs: what is really taken from the system."""
+    made = []
+
+    class Slab(memory._Slab):
+        def __init__(self, size, align):
+            super().__init__(size, align)
+            made.append((weakref.ref(self._whole), weakref.proxy(self)))
+
+    monkeypatch.setattr(memory, "_Slab", Slab)
+    return made
+
+
+def kept_bytes(slabs):
+    """Count what lives of all slabs, in use or idle, as far as it was ever used."""
+    return sum(slab.used for whole, slab in slabs if whole() is not None)
+
+
+def layers(images):
+    """Hold the outputs of some layers for some images, as a training step does."""
+    return [memory.empty((images, 16 << (i % 3), 1000), np.uint8) for i in range(9)]
+
+
+def test_batches_of_ever_other_sizes_keep_little_more_than_the_largest_alone(
+    slabs, rng
+):
+    layers(128)
+    alone = kept_bytes(slabs)
+    for images in rng.permutation(128) + 1:
+        layers(int(images))
+        assert kept_bytes(slabs) <= 1.25 * alone + memory._SLAB
+    assert all(memory._buffers._buffers.values())  # nor empty lists of sizes
+
+
+def test_what_is_kept_is_what_was_used_last(rng):
+    layers(100)
+    for images in (1, 100, 2, 100, 3, 100):
+        layers(images)
+    places = {address(array) for array in layers(100)}
+    assert {address(array) for array in layers(100)} == places
+
+
+def test_what_is_in_use_is_never_counted_as_too_much():
+    held = []
+    for images in range(20, 1, -1):
+        arrays = layers(images)
+        for number, array in enumerate(arrays):
+            array[:] = images + number
+        held.append(arrays)
+    for images, arrays in zip(range(20, 1, -1), held, strict=True):
+        for number, array in enumerate(arrays):
+            assert (array == images + number).all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_sees_batches_of_all_sizes_keeps_a_bounded_pool(
+    training, slabs, rng, monkeypatch
+):
+    monkeypatch.setattr(memory, "_SLAB", 1 << 22)  # so that they are many
+    model = nr.models.resnet8().train(training)
+    criterion = nr.nn.CrossEntropyLoss()
+
+    def step(images):
+        x = rng.standard_normal((images, 3, 16, 16)).astype(np.float32)
+        criterion(model(x), rng.integers(0, 10, images))
+        if training:
+            model.backward(criterion.backward(), input_grad=False)
+        else:
+            model.discard_caches()
+
+    step(24)
+    alone = kept_bytes(slabs)
+    for images in rng.permutation(24) + 1:
+        step(int(images))
+        assert kept_bytes(slabs) <= 1.25 * alone + memory._SLAB

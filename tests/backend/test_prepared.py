@@ -1,22 +1,19 @@
-"""What is kept of read-only weights, and when it is not."""
+"""What is kept of weights that nobody can change, and that of no others."""
 
 import gc
 
 import numpy as np
+import pytest
 
 import npresnet as nr
+from npresnet import backend as operations
 from npresnet.backend import Geometry, kernels, reference
 from npresnet.backend.kernels import memory
-from npresnet.backend.kernels.prepared import _kept, prepared
+from npresnet.backend.kernels.prepared import prepared
 
 
-def read_only(array):
-    array.flags.writeable = False
-    return array
-
-
-def test_read_only_weights_are_put_in_order_once():
-    weight, calls = read_only(np.ones(3)), []
+def test_constants_are_put_in_order_once():
+    weight, calls = operations.constant(np.ones(3)), []
 
     def make(room):
         calls.append(1)
@@ -30,8 +27,9 @@ def test_read_only_weights_are_put_in_order_once():
 
 def test_weights_that_may_change_are_put_in_order_each_time():
     weight = np.ones(3)
-    view = read_only(weight[:])
-    for changing in (weight, view):
+    view, frozen = weight[:], np.ones(3)
+    view.flags.writeable = frozen.flags.writeable = False
+    for changing in (weight, view, frozen):
         first, second = (
             prepared(changing, "order", lambda room: np.ones(1)) for _ in "ab"
         )
@@ -40,34 +38,99 @@ def test_weights_that_may_change_are_put_in_order_each_time():
 
 def test_what_is_kept_lies_in_memory_of_its_own():
     rooms = []
-    for weight in (read_only(np.ones(3)), np.ones(3)):
+    for weight in (operations.constant(np.ones(3)), np.ones(3)):
         prepared(weight, "order", lambda room: rooms.append(room))
     assert rooms == [memory.empty, memory.scratch]
 
 
-def test_a_view_of_read_only_weights_is_put_in_order_once():
+def test_a_constant_seen_with_more_axes_is_put_in_order_once():
     # A linear layer's weights are seen as those of a 1x1 convolution.
-    weight, calls = read_only(np.ones((3, 2))), []
-    for _ in range(2):
-        prepared(weight[:, :, None, None], "order", lambda room: calls.append(1))
-    assert len(calls) == 1
-    prepared(weight[:1], "order", lambda room: calls.append(2))
-    assert len(calls) == 2
+    weight = operations.constant(np.ones((3, 2)))
+    first, second = (
+        prepared(weight[:, :, None, None], "order", lambda room: np.ones(1))
+        for _ in "ab"
+    )
+    assert first is second
+    assert prepared(weight[:1], "order", lambda room: np.ones(1)) is not first
 
 
-def test_nothing_outlives_its_weights():
-    weight = read_only(np.ones(3))
-    prepared(weight, "order", lambda room: np.ones(1))
-    key = (id(weight), weight.shape, "order")
-    assert key in _kept
+def test_what_is_kept_goes_with_the_weights():
+    weight = operations.constant(np.ones(3))
+    made = np.ones(1)
+    prepared(weight, "order", lambda room: made)
+    holders = len(gc.get_referrers(made))
     del weight
     gc.collect()
-    assert key not in _kept
+    assert len(gc.get_referrers(made)) == holders - 1
+
+
+def _thaw(weight, view, rng):
+    weight.flags.writeable = True
+    weight *= 2
+    weight.flags.writeable = False
+
+
+def _write_through_a_view(weight, view, rng):
+    view *= 2
+
+
+LAYERS = {
+    # Winograd's, direct, grouped, and a linear layer
+    "3x3": ((32, 32, 3, 3), (8, 32, 8, 8), 1),
+    "1x1": ((9, 5, 1, 1), (2, 5, 3, 4), 1),
+    "groups": ((6, 2, 3, 2), (2, 6, 5, 5), 3),
+    "linear": ((4, 7), (3, 7), 1),
+}
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+@pytest.mark.parametrize("change", [_thaw, _write_through_a_view])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_weights_changed_between_two_calls_are_seen(
+    layer, change, algorithm, backend, rng
+):
+    shape, x_shape, groups = LAYERS[layer]
+    weight = rng.standard_normal(shape).astype(np.float32)
+    view = weight[:]
+    weight.flags.writeable = False
+    x = rng.standard_normal(x_shape).astype(np.float32)
+
+    def passes():
+        if layer == "linear":
+            out, cache = nr.functional.linear_forward(x, weight)
+            grad_x, _, _ = nr.functional.linear_backward(np.ones_like(out), cache)
+        else:
+            out, cache = nr.functional.conv2d_forward(x, weight, groups=groups)
+            grad_x, _, _ = nr.functional.conv2d_backward(np.ones_like(out), cache)
+        return out, grad_x
+
+    with nr.using_algorithm(algorithm):
+        before = passes()
+        change(weight, view, rng)
+        after = passes()
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(new, 2 * old)
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [lambda w: w[:, :, ::-1, ::-1], lambda w: w.swapaxes(0, 1), lambda w: w[::-1]],
+)
+def test_views_of_one_shape_in_one_memory_are_told_apart(turned, backend, rng):
+    weight = operations.constant(rng.standard_normal((5, 5, 3, 3)))
+    other = rng.standard_normal((5, 5, 3, 3))
+    other.flags.writeable = False
+    x = rng.standard_normal((2, 5, 6, 6))
+    for given in (weight, other):
+        nr.functional.conv2d_forward(x, given)
+        out, _ = nr.functional.conv2d_forward(x, turned(given))
+        truth, _ = nr.functional.conv2d_forward(x, turned(given).copy())
+        np.testing.assert_array_equal(out, truth)
 
 
 def test_one_weight_may_meet_convolutions_of_all_kinds(rng):
     # Groups order the same weights otherwise, and Winograd's algorithm quite otherwise.
-    weight = read_only(rng.standard_normal((64, 32, 3, 3)).astype(np.float32))
+    weight = operations.constant(rng.standard_normal((64, 32, 3, 3)).astype(np.float32))
     for _ in range(2):
         for algorithm in ("auto", "direct"):
             for groups in (1, 2):

@@ -1,9 +1,13 @@
 """inference(model) gives the model's logits in evaluation mode, and leaves it alone."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import npresnet as nr
+from npresnet.backend.kernels import memory
 from tests.oracle.networks import random_state
 
 
@@ -125,3 +129,94 @@ def test_batch_norm_of_another_kind_gives_the_models_logits(name, options, rng):
     size = np.abs(expected).max()
     np.testing.assert_allclose(twin(x), expected, rtol=0, atol=1e-10 * size)
     assert not any(module.caches for module in twin.modules())
+
+
+def _edit(twin, x, change):
+    """Compute before and after a change, and what a fresh computation says."""
+    before = twin(x)
+    change(twin)
+    after = twin(x)
+    with nr.using_backend("reference"):  # which keeps nothing between calls
+        truth = twin(x)
+    size = np.abs(truth).max()
+    np.testing.assert_allclose(after, truth, rtol=0, atol=1e-10 * size)
+    assert np.abs(after - before).max() > 1e-3 * size
+
+
+def _replace_a_convolution(twin):
+    twin.conv1.weight = twin.conv1.weight * 2
+
+
+def _replace_the_classifier(twin):
+    twin.fc.weight.data = twin.fc.weight.data[::-1]
+
+
+def _load_other_weights(twin):
+    state = {name: 1.5 * value for name, value in twin.state_dict().items()}
+    twin.load_state_dict(state)
+
+
+def _change_biases_in_place(twin):
+    for module in twin.modules():
+        if hasattr(module, "rectify"):
+            module.bias += 1
+
+
+def _change_the_stride(twin):
+    twin.conv1.stride = (2, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _replace_a_convolution,
+        _replace_the_classifier,
+        _load_other_weights,
+        _change_biases_in_place,
+        _change_the_stride,
+    ],
+)
+def test_an_edit_of_the_twin_is_seen_by_the_next_call(change, rng):
+    twin = nr.inference(trained("resnet8", np.float64, rng))
+    _edit(twin, rng.standard_normal((2, 3, 16, 16)), change)
+
+
+def _twins(rng):
+    twin = nr.inference(trained("resnet8", np.float32, rng))
+    loaded = nr.inference(trained("resnet8", np.float32, rng))
+    loaded.load_state_dict(twin.state_dict())
+    return {
+        "made": twin,
+        "copied": copy.deepcopy(twin),
+        "pickled": pickle.loads(pickle.dumps(twin)),
+        "loaded": loaded,
+    }
+
+
+def test_the_twins_weights_cannot_be_changed_in_place_nor_thawed(rng):
+    for twin in _twins(rng).values():
+        for name, weight in _weights(twin):
+            with pytest.raises(ValueError, match="read-only"):
+                weight *= 2
+            with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+                weight.flags.writeable = True
+            assert name
+
+
+def test_every_twin_puts_its_weights_in_order_once(rng, monkeypatch):
+    # However it came about: else copies would be right, but slow.
+    x = rng.standard_normal((2, 3, 16, 16)).astype(np.float32)
+    twins = _twins(rng)
+    expected = twins["made"](x)
+    for twin in twins.values():
+        np.testing.assert_array_equal(twin(x), expected)
+    monkeypatch.setattr(memory, "scratch", None)  # where weights that may change go
+    for twin in twins.values():
+        np.testing.assert_array_equal(twin(x), expected)
+
+
+def _weights(twin):
+    for name, module in twin.named_modules():
+        if hasattr(module, "rectify"):
+            yield name, module.weight
+    yield "fc", twin.fc.weight.data

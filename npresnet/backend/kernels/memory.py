@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,23 +30,27 @@ _LEAST_BYTES = 1 << 14
 _STEP = 1 << 12  # sizes are rounded up to multiples of this
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 3000
+# And before that where more is kept than this many times of what has been in use at
+# once, and a slab: batches of ever other sizes ask for ever other memory.
+_MOST_KEPT = 1.25
 # References to memory that nobody uses: its buffer's, that of who looks, and the
 # argument of `sys.getrefcount`. An array made of it holds one more, and views hold
 # that array.
 _IDLE = 3
 _LINE = 64  # bytes of a line of the cache
 _HUGE_PAGE = 1 << 21
-_SLAB = 16 * _HUGE_PAGE  # what is not written to yet takes no memory
+_SLAB = 16 * _HUGE_PAGE
 _LEAST_ALONE = 1 << 22  # as NumPy asks for huge pages from here on
 
 
 class _Buffer:
-    """Memory, and when it was used."""
+    """Memory, the slab that it is part of, and when it was used."""
 
-    __slots__ = ("last_use", "memory")
+    __slots__ = ("last_use", "memory", "slab")
 
-    def __init__(self, memory: Any, last_use: int) -> None:
-        self.memory = memory
+    def __init__(self, slab: _Slab, size: int, last_use: int) -> None:
+        self.memory = slab.cut(size)
+        self.slab = slab
         self.last_use = last_use  # the number of the request
 
 
@@ -53,6 +58,7 @@ class _Slab:
     """Room for many buffers; it is given back when the last of them is."""
 
     def __init__(self, size: int, align: int) -> None:
+        self.used = 0  # bytes; what has not been cut yet takes no memory
         self._whole = np.empty(size + align, np.uint8)
         self._begin = -self._whole.ctypes.data % align
         self._end = self._begin + size
@@ -66,6 +72,7 @@ class _Slab:
         """Cut some bytes off the rest."""
         begin = self._begin
         self._begin += size
+        self.used += size
         # Not a view: NumPy would let arrays made of it refer to the whole slab.
         return (ctypes.c_char * size).from_buffer(self._whole.data, begin)
 
@@ -77,6 +84,7 @@ class _Buffers:
         self._buffers: dict[int, list[_Buffer]] = {}
         self._slabs: list[_Slab] = []  # those that may have room, and nobody cuts from
         self._requests = 0  # roughly: two at once may count as one
+        self._most_used = 0  # bytes at once, roughly
 
     def empty(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
@@ -84,17 +92,15 @@ class _Buffers:
         """Make an array, of so many bytes, of memory that nobody looks at."""
         size = -(-size // _STEP) * _STEP
         self._requests += 1
-        same = self._buffers.get(size)
-        if same is None:
-            same = self._buffers.setdefault(size, [])
-        for buffer in same:
+        for buffer in self._buffers.get(size, ()):
             memory = buffer.memory
             if sys.getrefcount(memory) == _IDLE:
                 buffer.last_use = self._requests
                 return np.ndarray(shape, dtype, memory)
-        self._give_back()
-        memory = self._cut(size)
-        same.append(_Buffer(memory, self._requests))
+        self._give_back(size)
+        buffer = self._cut(size)
+        memory = buffer.memory  # before others can find it
+        self._buffers.setdefault(size, []).append(buffer)
         return np.ndarray(shape, dtype, memory)
 
     def borrow(
@@ -102,7 +108,7 @@ class _Buffers:
     ) -> NDArray[Any] | None:
         """Do as `empty` does with memory of any size that suffices, if some is idle."""
         for larger in sorted([other for other in list(self._buffers) if other >= size]):
-            for buffer in self._buffers[larger]:
+            for buffer in self._buffers.get(larger, ()):
                 memory = buffer.memory
                 if sys.getrefcount(memory) == _IDLE:
                     self._requests += 1
@@ -110,29 +116,61 @@ class _Buffers:
                     return np.ndarray(shape, dtype, memory)
         return None
 
-    def _cut(self, size: int) -> Any:
+    def _cut(self, size: int) -> _Buffer:
         if size >= _LEAST_ALONE:  # not a byte more
-            return _Slab(size, _LINE).cut(size)
+            return _Buffer(_Slab(size, _LINE), size, self._requests)
         try:
             slab = self._slabs.pop()
         except IndexError:
             slab = _Slab(_SLAB, _HUGE_PAGE)
         if slab.rest < size:
             slab = _Slab(_SLAB, _HUGE_PAGE)
-        memory = slab.cut(size)
+        buffer = _Buffer(slab, size, self._requests)
         self._slabs.append(slab)
-        return memory
+        return buffer
 
-    def _give_back(self) -> None:
-        """Let go of what has been idle for long."""
-        for same in list(self._buffers.values()):
+    def _give_back(self, wanted: int) -> None:
+        """Let go of what has been idle for long, and of slabs if they are too many.
+
+        Others may come and go meanwhile. What is counted may be wrong by that, and
+        what they add may be forgotten; whoever uses memory keeps it all the same.
+        """
+        in_use = wanted  # bytes
+        # When any part of a slab was used last; 0 if none of it is kept.
+        latest: dict[_Slab, float] = dict.fromkeys(list(self._slabs), 0)
+        for size in list(self._buffers):
+            for buffer in list(self._buffers.get(size, ())):
+                use: float = buffer.last_use
+                if _is_used(buffer):
+                    in_use += size
+                    use = math.inf
+                latest[buffer.slab] = max(use, latest.get(buffer.slab, 0))
+        self._most_used = max(self._most_used, in_use)
+        room = _MOST_KEPT * self._most_used + _SLAB - wanted
+        given_back = set()
+        for slab in sorted(latest, key=latest.__getitem__, reverse=True):
+            room -= slab.used
+            if room < 0 and latest[slab] < math.inf:
+                given_back.add(slab)
+        for slab in given_back:
+            with suppress(ValueError):  # somebody cuts from it, or it has no room
+                self._slabs.remove(slab)
+        oldest = self._requests - _PATIENCE
+        for size in list(self._buffers):
+            same = self._buffers.get(size, [])
             same[:] = [
                 buffer
-                for buffer in same
-                # Nobody looks: one reference less.
-                if sys.getrefcount(buffer.memory) != _IDLE - 1
-                or self._requests - buffer.last_use <= _PATIENCE
+                for buffer in list(same)
+                if _is_used(buffer)
+                or (buffer.last_use >= oldest and buffer.slab not in given_back)
             ]
+            if not same and size != wanted:
+                self._buffers.pop(size, None)
+
+
+def _is_used(buffer: _Buffer) -> bool:
+    memory = buffer.memory
+    return sys.getrefcount(memory) != _IDLE
 
 
 _buffers = _Buffers()

@@ -5,17 +5,20 @@ the channels are repeated until they are as long as a run, so that one plain loo
 does for 3 channels as well as for 2048, and vectorises.
 
 Sums are kept in float64, for one piece of the row at a time. The pieces do not depend
-on the number of threads, and are added up in order.
+on the number of threads, and are added up in order. Channels whose sums are not finite
+are left to the reference, which is not in a hurry and divides before it multiplies.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.backend import reference
 from npresnet.backend.kernels.compile import kernel
 from npresnet.backend.kernels.elementwise import flat, pieces, room_like
 from npresnet.backend.threads import share_out
@@ -67,7 +70,12 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     sums, squares = empty_sums(count, C)
     share_out(_statistics, count, sums, squares, row, run, length)
     mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    _mean_and_variance(mean, variance, sums, squares, row)
+    lost = np.empty(C, np.bool_)
+    _mean_and_variance(mean, variance, lost, sums, squares, row)
+    if lost.any():
+        with np.errstate(all="ignore"):  # as in all that is compiled
+            truth = reference.batch_norm_statistics(_chosen(x, lost))
+        mean[lost], variance[lost] = truth
     return mean, variance
 
 
@@ -90,7 +98,7 @@ def batch_norm_grad_sums(
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
     share_out(_grad_sums, count, sums, products, *images, mean, run, length)
-    return totals(sums, products, inverse_std)
+    return totals(sums, products, lambda: grad_output, x, mean, inverse_std)
 
 
 def empty_sums(count: int, channels: int) -> tuple[Array, Array]:
@@ -99,12 +107,32 @@ def empty_sums(count: int, channels: int) -> tuple[Array, Array]:
     return np.empty(shape, np.float64), np.empty(shape, np.float64)
 
 
-def totals(sums: Array, products: Array, inverse_std: Array) -> tuple[Array, Array]:
+def totals(
+    sums: Array,
+    products: Array,
+    gradient: Callable[[], Array],
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+) -> tuple[Array, Array]:
     """Add up what the pieces have summed: of the gradient, and of it times x_hat."""
     C, dtype = len(inverse_std), inverse_std.dtype
     total, total_x_hat = np.empty(C, dtype), np.empty(C, dtype)
-    _totals(total, total_x_hat, sums, products, inverse_std)
+    lost = np.empty(C, np.bool_)
+    _totals(total, total_x_hat, lost, sums, products, inverse_std)
+    if lost.any():
+        images = _chosen(gradient(), lost), _chosen(x, lost)
+        with np.errstate(all="ignore"):
+            truth = reference.batch_norm_grad_sums(
+                *images, mean[lost], inverse_std[lost]
+            )
+        total[lost], total_x_hat[lost] = truth
     return total, total_x_hat
+
+
+def _chosen(images: Array, channels: NDArray[np.bool_]) -> Array:
+    """Copy some channels, laid out in one way, so that sums do not depend on it."""
+    return np.ascontiguousarray(images[:, channels])
 
 
 def batch_norm_grad_input(
@@ -173,7 +201,7 @@ def fold(out, run):
 
 
 @kernel
-def _mean_and_variance(mean, variance, sums, squares, x):
+def _mean_and_variance(mean, variance, lost, sums, squares, x):
     m = len(x) // len(mean)
     for c in range(len(mean)):
         shift, square = 0.0, 0.0
@@ -182,7 +210,9 @@ def _mean_and_variance(mean, variance, sums, squares, x):
             square += squares[p, c] / m
         mean[c] = x[c] + shift
         spread = square - shift * shift
-        variance[c] = 0.0 if spread < 0 else spread  # NaN stays NaN
+        variance[c] = 0.0 if spread < 0 else spread
+        # Distances from k, unlike those from the mean, have squares beyond float64.
+        lost[c] = not np.isfinite(spread)
 
 
 @kernel
@@ -238,7 +268,7 @@ def add_two_products(sums, products, grads, rows, mean):
 
 
 @kernel
-def _totals(total, total_x_hat, sums, products, inverse_std):
+def _totals(total, total_x_hat, lost, sums, products, inverse_std):
     for c in range(len(total)):
         g, gx = 0.0, 0.0
         for p in range(len(sums)):
@@ -246,6 +276,8 @@ def _totals(total, total_x_hat, sums, products, inverse_std):
             gx += products[p, c]
         total[c] = g
         total_x_hat[c] = gx * inverse_std[c]
+        # Products with x - mean, unlike those with x_hat, are beyond float64.
+        lost[c] = not (np.isfinite(g) and np.isfinite(gx))
 
 
 @kernel

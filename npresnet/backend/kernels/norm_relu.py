@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.elementwise import flat, room_like
+from npresnet.backend.kernels.elementwise import flat, relu_grad, room_like
 from npresnet.backend.kernels.norm import (
     add_products,
     add_two_products,
@@ -56,7 +56,7 @@ def batch_norm_relu_grad_sums(
     sums, products = empty_sums(count, x.shape[1])
     images = row, flat(grad_output), flat(out), flat(x)
     share_out(_mask_and_sum, count, sums, products, *images, mean, run, length)
-    return grad_sum, *totals(sums, products, inverse_std)
+    return grad_sum, *totals(sums, products, lambda: grad_sum, x, mean, inverse_std)
 
 
 def rectified_batch_norm_grad_sums(
@@ -73,7 +73,11 @@ def rectified_batch_norm_grad_sums(
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
     share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
-    return totals(sums, products, inverse_std)
+
+    def masked() -> Array:
+        return relu_grad(grad_output, batch_norm_relu(x, *vectors))
+
+    return totals(sums, products, masked, x, mean, inverse_std)
 
 
 def rectified_batch_norm_grad_input(

@@ -31,7 +31,8 @@ def sgd_update(
     settings = lr, momentum, keep, weight_decay
     if not (data.flags.carray and velocity.flags.carray):
         # What is changed in place must not be a copy.
-        reference.sgd_update(data, grad, velocity, *settings, nesterov)
+        with np.errstate(all="ignore"):  # as in all that is compiled
+            reference.sgd_update(data, grad, velocity, *settings, nesterov)
         return
     flat = data.reshape(-1), dense(grad).reshape(-1), velocity.reshape(-1)
     length, count = pieces(data.size, _CACHE_LINE)

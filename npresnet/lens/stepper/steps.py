@@ -272,7 +272,7 @@ def steps(
     """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
-    check_batch(model, x, y)
+    x, y = check_batch(model, x, y)
     recorder = Recorder(model, within)
     recorder.run(x, y)
     found = recorder.operations
