@@ -80,7 +80,7 @@ def cross_entropy_forward(
     target = np.full(logits.shape, label_smoothing / classes, logits.dtype)
     target[np.arange(N), labels] += 1 - label_smoothing
 
-    shifted = _shifted(logits)
+    shifted = _shifted(logits)  # by each row's maximum, so that exp stays finite
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     log_probabilities = shifted - log_sum
     surprise = np.zeros_like(logits)
@@ -116,7 +116,7 @@ def cross_entropy_backward(grad_output: float, cache: CrossEntropyCache) -> Arra
 
 
 def _shifted(logits: Array) -> Array:
-    """Take away each row's maximum, so that exp stays finite."""
+    """Take away each row's maximum."""
     with np.errstate(over="ignore"):  # minus infinity, whose power is 0 as it should
         shifted: Array = logits - logits.max(axis=1, keepdims=True)
     return shifted
