@@ -764,7 +764,8 @@ assert not np.isclose(frozen_x.sum(), 0)
 # %% [markdown]
 # ## In the code
 #
-# Both modes share their last line; frozen, the two means are zero.
+# Frozen, batch norm is linear but for its constants: its gradient by $x$ is its own
+# forward pass without them.
 
 # %%
 nr.course.source(F.batch_norm_backward)

@@ -26,7 +26,8 @@ def set_algorithm(name: str) -> None:
     name : {"auto", "direct"}
         "auto" (the default) takes Winograd's algorithm for float32 3x3 convolutions
         with many channels: less than half of the multiplications, and an error some
-        ten times as large. "direct" adds the products up one by one.
+        ten times as large, if pixels are of similar size. "direct" adds the products
+        up one by one.
 
     Raises
     ------
@@ -37,6 +38,14 @@ def set_algorithm(name: str) -> None:
     -----
     A value that close to zero may fall on the other side of a ReLU: then the two
     choices' gradients differ by far more than rounding in the pixels that it feeds.
+
+    Winograd's algorithm computes tiles of 4x4 outputs from patches of 6x6 pixels, and
+    an output's error is measured by the largest pixel of its patch, even one that it
+    does not see: at most ``300 * (C + 30) * 2**-24 * W * M`` for a pixel of size M
+    among small ones and weights up to W. One pixel of 1e6 among ones leaves errors of
+    about 1 beside it; a NaN reaches up to 5x5 outputs per channel instead of 3x3; and
+    pixels from a hundredth of the largest float on may overflow. Take "direct" for
+    such data. See ``docs/winograd.md``.
     """
     _algorithm.default = _known(name)
 

@@ -124,7 +124,7 @@ def cross_entropy_forward(
         array[~kept] = 0
     divisor = float(counts.sum()) if reduction == "mean" else 1.0
 
-    shifted = _shifted(logits)
+    shifted = _shifted(logits)  # by each row's maximum, so that exp stays finite
     log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     log_probabilities = shifted - log_sum
     surprise = np.zeros_like(logits)
@@ -208,7 +208,7 @@ def _scalar(grad_output: Any) -> float:
 
 
 def _shifted(logits: Array) -> Array:
-    """Take away each row's maximum, so that exp stays finite."""
+    """Take away each row's maximum."""
     with np.errstate(over="ignore"):  # minus infinity, whose power is 0 as it should
         shifted: Array = logits - logits.max(axis=1, keepdims=True)
     return shifted

@@ -144,6 +144,7 @@ class WeightAverage:
         self.set_aside: dict[str, Array] | None = None
         self._average: dict[str, Array] = model.state_dict()
 
+    @np.errstate(under="ignore")  # what is too small for a float is zero, no error
     def update(self, model: Module) -> None:
         """Take the model's present state into the average."""
         self.count += 1

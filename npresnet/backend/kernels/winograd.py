@@ -10,7 +10,8 @@ products, one for each of the 6x6 places: (tiles, C) pixels times (C, K) weights
 weight gradient is the same diagram read backward. Pixels are vectors of channels, so
 every step of every transform is a vector operation on pieces of memory. Adding and
 taking away before multiplying costs digits: errors are some ten times those of the
-direct sum.
+direct sum where pixels are of similar size. An output's error is measured by the
+largest pixel of its patch, even one that it does not see: docs/winograd.md.
 
 Lavin and Gray, arXiv 1509.09308, section 4; A, B and G are those of its section 4.3.
 """
