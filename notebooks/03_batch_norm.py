@@ -840,13 +840,13 @@ for training in (True, False):
 # %% [markdown]
 # Where to read:
 #
-# - [`batch_norm_forward`](../npresnet/functional/norm.py#L33-L102 "batch_norm_forward")
-#   and [`moments`](../npresnet/functional/norm.py#L105-L151 "moments"): both modes, and the
+# - [`batch_norm_forward`](../npresnet/functional/norm.py#L33-L105 "batch_norm_forward")
+#   and [`moments`](../npresnet/functional/norm.py#L126-L159 "moments"): both modes, and the
 #   running statistics,
-# - [`batch_norm_backward`](../npresnet/functional/norm.py#L154-L203 "batch_norm_backward")
+# - [`batch_norm_backward`](../npresnet/functional/norm.py#L163-L212 "batch_norm_backward")
 #   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L311-L327 "batch_norm_grad_input"):
 #   what you derived,
-# - [`BatchNorm2d`](../npresnet/nn/norm.py#L19-L136 "BatchNorm2d"): the layer,
+# - [`BatchNorm2d`](../npresnet/nn/norm.py#L19-L140 "BatchNorm2d"): the layer,
 # - [batch_norm.md](../docs/derivations/batch_norm.md): the derivation, and a second one
 #   by the Jacobian; source: Ioffe and Szegedy, arXiv 1502.03167, sections 3 and 3.1.
 

@@ -677,7 +677,7 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
 # [`CifarResNet`](../npresnet/models/cifar.py#L49-L122 "CifarResNet"),
 # [`Bottleneck`](../npresnet/models/blocks.py#L221-L292 "Bottleneck"),
 # [`cost`](../npresnet/lens/cost.py#L31-L111 "cost"), and
-# [`state_dict`](../npresnet/nn/module.py#L177-L179 "Module.state_dict"). How fast those
+# [`state_dict`](../npresnet/nn/module.py#L221-L223 "Module.state_dict"). How fast those
 # multiplications can go is the subject of [notebook 12](12_fast.ipynb).
 
 # %% [markdown]

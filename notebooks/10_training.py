@@ -143,10 +143,10 @@ assert one_epoch.recipe.epochs == len(one_epoch.history) == 1
 # To the last bit: no random number depends on what was drawn before it, only on seed,
 # epoch and batch. Where to read on:
 #
-# - [`fit`](../npresnet/training/fit.py#L24-L159 "fit"): sets a run up,
-# - [`_train_epoch`](../npresnet/training/loop.py#L212-L235 "Session._train_epoch"): your
+# - [`fit`](../npresnet/training/fit.py#L24-L162 "fit"): sets a run up,
+# - [`_train_epoch`](../npresnet/training/loop.py#L235-L259 "Session._train_epoch"): your
 #   inner loop,
-# - [`batches`](../npresnet/data/batching.py#L24-L127 "batches"): order and augmentation.
+# - [`batches`](../npresnet/data/batching.py#L24-L134 "batches"): order and augmentation.
 #
 # ## The update: momentum
 #
@@ -501,7 +501,7 @@ print("weights.safetensors holds the final weights")
 # `config.json` decides the run, `metrics.csv` has a row per epoch, `curves.png` the
 # picture above, `report.html` all of it on one page, with the images that were
 # mistaken. What each file is for stands at the head of
-# [`run_folder.py`](../npresnet/training/run_folder.py#L57-L208 "RunFolder"); what a run
+# [`run_folder.py`](../npresnet/training/run_folder.py#L140-L344 "RunFolder"); what a run
 # survives, [here](../docs/what_a_run_survives.md).
 #
 # ## CIFAR-10

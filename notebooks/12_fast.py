@@ -474,7 +474,7 @@ assert maps[1].mean() > 2 * maps[0].mean()
 # Between five and ten times the rounding error of direct sums: of the seven digits that a
 # float32 has, Winograd costs one. `nr.using_algorithm("direct")` is there for who wants
 # it back. Winograd is for float32, 3x3 and stride 1, from 16 channels on;
-# [`suits`](../npresnet/backend/kernels/winograd.py#L69-L82 "suits") decides. Everything else
+# [`suits`](../npresnet/backend/kernels/winograd.py#L70-L83 "suits") decides. Everything else
 # takes the register tile.
 #
 # ## All rungs
@@ -736,9 +736,9 @@ for name, (out, tolerance) in ways.items():
 # [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L63 "fused_conv2d") and
 # [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
-# border, [Winograd](../npresnet/backend/kernels/winograd.py#L288-L299 "_convolve"), the
+# border, [Winograd](../npresnet/backend/kernels/winograd.py#L289-L300 "_convolve"), the
 # [gradient by the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
-# [`share_out`](../npresnet/backend/threads.py#L152-L163 "share_out"), and
+# [`share_out`](../npresnet/backend/threads.py#L274-L285 "share_out"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]

@@ -101,8 +101,10 @@ def _take(folder: OpenFolder) -> tuple[int, bool, bool]:
             # Whoever held it before may have removed the file since it was opened:
             # then a third process would lock another one of the same name.
             if not held or _is_still(folder, descriptor):
-                # An empty one is not ours: a lock says who holds it, or did.
-                return descriptor, held, not created and not found.st_size
+                # An empty one is not ours: a lock says who holds it, or did. In a run's
+                # folder it is that of a process that was killed before it said so.
+                empty = not created and not found.st_size
+                return descriptor, held, empty and not folder.exists("config.json")
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)

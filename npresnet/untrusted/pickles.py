@@ -11,7 +11,7 @@ somebody saved in good faith does, so such a file is refused and says why.
 
 A hostile file can also try to exhaust memory, time or the C stack. So: a pickle takes
 at most 2,000,000 steps (what costs memory counts as several; a ResNet-1202 with the
-state of AdamW takes about 1,400,000) and builds at most twice as many bytes as it has;
+state of AdamW takes about 1,400,000), remembers 1,000,000 values, and builds at most twice as many bytes as it has;
 integers have at most 64 bytes; the result is nested at most 64 deep and has at most
 2,000,000 values when those that are referred to many times are counted as often (the
 "billion laughs"). Keys of dicts and items of sets are texts, bytes, small integers,
@@ -47,6 +47,7 @@ from npresnet.untrusted.pickle_values import (
 from npresnet.untrusted.text import RefusedFile, brief
 
 MAX_STEPS = 2_000_000
+MAX_MEMO = 1_000_000  # an entry takes some 80 bytes
 MAX_DEPTH = 64
 MAX_INTEGER_BYTES = 64
 MAX_KEY_DEPTH = 8
@@ -285,6 +286,8 @@ class _Machine:
         return items
 
     def put(self, index: int) -> None:
+        if len(self.memo) >= MAX_MEMO:
+            raise RefusedFile(f"refused: its pickle remembers over {MAX_MEMO} values")
         self.memo[index] = self.top()
 
     def get(self, index: int) -> None:

@@ -109,7 +109,7 @@ simple(
 )
 simple(
     "too_many_memos",
-    "steps",
+    "remembers over 1000000 values",
     lambda: archive(
         b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(2_100_000))
     ),
