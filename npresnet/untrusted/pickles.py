@@ -14,10 +14,10 @@ at most 2,000,000 steps (what costs memory counts as several; a ResNet-1202 with
 state of AdamW takes about 1,400,000), remembers 1,000,000 values, and builds at most
 twice as many bytes as it has; integers have at most 64 bytes; the result is nested at
 most 64 deep and has at most 2,000,000 values when those that are referred to many times
-are counted as often (the "billion laughs"). Keys of dicts and items of sets are texts, bytes, small integers,
-True, False, None and placeholders, whose hashes hardly collide; other numbers and
-tuples of all these cost ever more steps, as if all of them collided. How long the
-pickle itself may be is for the caller to say.
+are counted as often (the "billion laughs"). Keys of dicts and items of sets are texts,
+bytes, small integers, True, False, None and placeholders, whose hashes hardly collide;
+other numbers and tuples of all these cost ever more steps, as if all of them collided.
+How long the pickle itself may be is for the caller to say.
 
 References
 ----------
