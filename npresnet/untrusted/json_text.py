@@ -42,7 +42,9 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:
                 f"it has {len(raw):,} bytes, expected no more than {max_bytes:,}"
             )
         _check_structure(raw)
-        return json.loads(raw, parse_constant=_refuse_constant)
+        # Not the bytes: their encoding would be guessed.
+        decoded = text if isinstance(text, str) else raw.decode("utf-8-sig")
+        return json.loads(decoded, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("not readable as JSON (it is not UTF-8)") from None
     except ValueError as error:  # or an integer of thousands of digits

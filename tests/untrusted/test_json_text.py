@@ -34,6 +34,9 @@ def test_what_python_writes_is_read(value):
     for text in (json.dumps(value), json.dumps(value, indent=2)):
         assert json_text.parse(text) == value
         assert json_text.parse(text.encode()) == value
+        assert json_text.parse(b"\xef\xbb\xbf" + text.encode()) == value
+        with pytest.raises(ValueError, match="not readable as JSON"):
+            json_text.parse((text + " ").encode("utf-16-le"))
 
 
 @pytest.mark.parametrize(
