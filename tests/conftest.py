@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import npresnet as nr
+from tests.models.built import built
 from tests.oracle.compare import TALLY
 from tests.training.pictures import not_drawn
 
@@ -72,6 +73,11 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """Tell the tally of comparisons which test they belong to."""
     TALLY.test = item.nodeid if item.get_closest_marker("torch") else None
+
+
+def pytest_sessionstart():
+    """Forget the networks of an earlier run in this process: a bug may be in now."""
+    built.cache_clear()
 
 
 @pytest.hookimpl(optionalhook=True)

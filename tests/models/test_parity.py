@@ -225,6 +225,12 @@ def test_float32_is_as_near_the_truth_as_torch(torch, oracle, name, training, ba
     assert np.exp(np.mean(logarithms)) <= NETWORK_FACTOR32
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_step_outlives_the_module():
+    yield
+    float32_step.cache_clear()
+
+
 SETTINGS = {
     "plain": {"lr": 0.05},
     "momentum": {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4},
