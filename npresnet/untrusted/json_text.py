@@ -42,8 +42,8 @@ def parse(text: str | bytes, max_bytes: int = MAX_BYTES) -> Any:
                 f"it has {len(raw):,} bytes, expected no more than {max_bytes:,}"
             )
         _check_structure(raw)
-        # Not the bytes: their encoding would be guessed.
-        decoded = text if isinstance(text, str) else raw.decode("utf-8-sig")
+        # Not the bytes: their encoding would be guessed. UTF-8 may begin with a mark.
+        decoded = text if isinstance(text, str) else raw.decode().removeprefix("\ufeff")
         return json.loads(decoded, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("not readable as JSON (it is not UTF-8)") from None
