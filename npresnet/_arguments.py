@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npresnet.untrusted import text as untrusted_text
+
 _REPR = reprlib.Repr()
 _REPR.maxother = _REPR.maxstring = 60
 
@@ -29,7 +31,7 @@ def shown(value: object) -> str:
         text = _REPR.repr(value)
     except Exception:  # of somebody else's __repr__
         text = f"a {type(value).__name__}"
-    return " ".join(text.split())
+    return untrusted_text.shown(" ".join(text.split()), 200)
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+from npresnet.untrusted.text import shown
+
 
 class Notice(RuntimeWarning):
     """Something works, but not as it could; the command line shows it as one line."""
@@ -20,9 +22,7 @@ def reason(error: Exception) -> str:
     """Say in a few words what went wrong, also where somebody else's code says it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    words = " ".join(str(error).split())
-    if len(words) > 160:
-        words = f"{words[:160]} ..."
+    words = shown(" ".join(str(error).split()), 160)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 

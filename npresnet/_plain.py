@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def plain(name: str, value: Any) -> NDArray[Any]:
@@ -57,6 +57,6 @@ def plain_like(name: str, value: Any) -> NDArray[Any]:
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """Name a dtype, and say so where only its byte order is unusual."""
-    if not dtype.isnative and dtype.newbyteorder("=") in _FLOATS:
+    if not dtype.isnative and dtype.newbyteorder("=") in FLOATS:
         return f"{dtype.newbyteorder('=')} in the byte order of other machines"
     return str(dtype)

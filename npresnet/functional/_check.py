@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet._plain import dtype_name, plain
+from npresnet._plain import FLOATS, dtype_name, plain
 
 Array = NDArray[np.floating[Any]]
 
 # For functions with arithmetic of their own: what is too small for a float is zero, and
 # no error to those who have NumPy raise errors. Results that are too large are.
 may_underflow = np.errstate(under="ignore")
-
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def array(
@@ -49,7 +47,7 @@ def array(
         If it has another number of axes, or no elements.
     """
     found: Array = plain(name, value)
-    if found.dtype not in _FLOATS:
+    if found.dtype not in FLOATS:
         got = dtype_name(found.dtype)
         raise TypeError(f"{name} must be float32 or float64, got {got}")
     if like is not None and found.dtype != like.dtype:

@@ -15,7 +15,7 @@ from npresnet import _signals as signals
 from npresnet.backend import threads
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.team import _load
+from tests.backend.team_work import count_up, somebody_comes_to_help
 from tests.interrupts import ctrl_c, moments, striking
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -36,33 +36,6 @@ def two_threads(monkeypatch):
 def own_buffers(monkeypatch):
     monkeypatch.setattr(memory, "_buffers", memory._Buffers())
     monkeypatch.setattr(memory, "_LEAST_ALONE", 1 << 16)  # small ones are quicker
-
-
-@kernel
-def count_up(done, first, last):
-    for i in range(first, last):
-        done[i] += 1
-
-
-@kernel
-def wait_for_each_other(begun, met, first, last):
-    """Note for either of two blocks whether both are under way, waiting a while."""
-    for i in range(first, last):
-        begun[i] = 1
-        for _ in range(1 << 24):
-            if _load(begun, 0) + _load(begun, 1) == 2:
-                met[i] = True
-                break
-
-
-def somebody_comes_to_help():
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:  # a worker that sleeps may come too late
-        begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
-        threads.share_out(wait_for_each_other, 2, begun, met)
-        if met.all():
-            return True
-    return False
 
 
 def fall_asleep():

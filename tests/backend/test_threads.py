@@ -15,20 +15,14 @@ from npresnet import _notices
 from npresnet._notices import Notice
 from npresnet.backend import processors, threads
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.team import _load
 from npresnet.backend.processors import Limit
+from tests.backend.team_work import count_up, somebody_comes_to_help
 
 
 @pytest.fixture
 def thread_count(monkeypatch):
     """Set a number of threads that the host need not offer."""
     return lambda count: monkeypatch.setattr(threads, "_threads", count)
-
-
-@kernel
-def count_up(done, first, last):
-    for i in range(first, last):
-        done[i] += 1
 
 
 @kernel
@@ -83,29 +77,12 @@ def test_every_block_is_done_once_whatever_the_threads(thread_count):
                 assert (done == times).all()
 
 
-@kernel
-def wait_for_each_other(begun, met, first, last):
-    """Note for either of two blocks whether both are under way, waiting a while."""
-    for i in range(first, last):
-        begun[i] = 1
-        for _ in range(1 << 26):
-            if _load(begun, 0) + _load(begun, 1) == 2:
-                met[i] = True
-                break
-
-
 def test_the_caller_is_not_alone_with_its_work(thread_count, monkeypatch):
     thread_count(2)
     monkeypatch.setattr(threads, "_team", threads._Team())
     # On a machine that is busy otherwise, too.
     monkeypatch.setattr(threads._Processors, "to_be_measured", lambda self: False)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:  # a worker that sleeps may come too late
-        begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
-        threads.share_out(wait_for_each_other, 2, begun, met)
-        if met.all():
-            return
-    pytest.fail("for two minutes, nobody came to help")
+    assert somebody_comes_to_help()
 
 
 def run_for(processors, seconds, threads, share, now):
