@@ -150,7 +150,7 @@ def _notices_in_one_line() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, Notice):
-            streams.tell(f"npresnet: {message}")
+            streams.tell(f"npresnet: {shown_message(message)}")
         else:
             before(message, category, *where)
 
