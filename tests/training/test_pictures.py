@@ -36,7 +36,7 @@ LATEX = RuntimeError("Failed to process string with tex\nbecause latex is missin
         (OSError(28, "No space left on device"), "No space left on device"),
         (LATEX, "RuntimeError: Failed to process string with tex because latex is"),
         (ImportError("no such backend"), "ImportError: no such backend"),
-        (ValueError("x" * 5000), f"ValueError: {'x' * 160} ..."),
+        (ValueError("x" * 5000), f"ValueError: {'x' * 160}..."),
         (KeyError(), "KeyError"),
     ],
 )

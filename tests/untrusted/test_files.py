@@ -145,7 +145,7 @@ ONNX = b"\x08\x07\x12\x07pytorch\x1a\x052.0.0:\xf0\x01"  # as torch.onnx.export 
         (b'{"weight_map": {"a": "model-00001.safetensors"}}', "an index of weights"),
         (b'{"architectures": ["ResNet"]}', "a text that begins with '{"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab", "Git LFS"),
-        (gzip.compress(b"x"), "gzip"),
+        (gzip.compress(b"x", mtime=0), "gzip"),
         (bz2.compress(b"x"), "bzip2"),
         (lzma.compress(b"x"), "xz"),
         (packed("zip"), "a zip archive"),
