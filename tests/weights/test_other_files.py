@@ -28,7 +28,10 @@ NEITHER = "neither a safetensors, an npz nor a PyTorch file: it is "
             b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 9\n",
             f"{NEITHER}a pointer of Git LFS, which stands for a file that was not",
         ),
-        (gzip.compress(archive(tensor()), mtime=0), f"{NEITHER}a file compressed by gzip; unp"),
+        (
+            gzip.compress(archive(tensor()), mtime=0),
+            f"{NEITHER}a file compressed by gzip; unp",
+        ),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), f"{NEITHER}an HDF5 file (weights of Keras"),
         (b"\x08\x07\x12\x07pytorch\x1a\x03", f"{NEITHER}an ONNX model"),
         (
