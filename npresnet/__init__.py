@@ -14,6 +14,7 @@ __version__ = "0.1.0.dev0"
 if TYPE_CHECKING:
     from npresnet import (
         backend,
+        compiler,
         course,
         data,
         functional,
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
         using_algorithm,
         using_backend,
     )
-    from npresnet.models import inference
+    from npresnet.compiler import inference
     from npresnet.nn import no_grad
 
 _ROOMS = (
     "backend",
+    "compiler",
     "course",
     "data",
     "functional",
@@ -63,11 +65,12 @@ _SWITCHES = {
     "get_threads": "npresnet.backend",
     "set_threads": "npresnet.backend",
     "no_grad": "npresnet.nn",
-    "inference": "npresnet.models",
+    "inference": "npresnet.compiler",
 }
 
 __all__ = [
     "backend",
+    "compiler",
     "course",
     "data",
     "functional",

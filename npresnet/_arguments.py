@@ -49,15 +49,15 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     return number
 
 
-def wholes(name: str, values: Any, count: int) -> None:
-    """Insist on a tuple or list of `count` ints of at least 1."""
-    complaint = f"{name} must be {count} ints of at least 1, got {shown(values)}"
+def wholes(name: str, values: Any, count: int | None = None) -> tuple[int, ...]:
+    """Insist on a tuple or list of ints of at least 1, `count` of them if given."""
+    many = "" if count is None else f"{count} "
+    complaint = f"{name} must be {many}ints of at least 1, got {shown(values)}"
     if not isinstance(values, tuple | list):
         raise TypeError(complaint)
-    if len(values) != count:
+    if not values or len(values) != (count or len(values)):
         raise ValueError(complaint)
-    for value in values:
-        whole(name, value, 1)
+    return tuple([whole(name, value, 1) for value in values])
 
 
 def number(name: str, value: Any, wanted: str, holds: Callable[[float], bool]) -> float:

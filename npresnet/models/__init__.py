@@ -1,8 +1,14 @@
 """Architectures: blocks, the ImageNet family, the CIFAR family, a registry."""
 
-from npresnet.models.blocks import BasicBlock, Bottleneck, PlainBlock, ResidualBlock
+from npresnet.models.blocks import (
+    BasicBlock,
+    Bottleneck,
+    PlainBlock,
+    PooledConv,
+    ResidualBlock,
+)
 from npresnet.models.cifar import (
-    CifarResNet,
+    cifar_resnet,
     plain8,
     plain14,
     plain20,
@@ -20,35 +26,27 @@ from npresnet.models.cifar import (
     resnet110,
     resnet1202,
 )
-from npresnet.models.folded import InferenceModel, inference
-from npresnet.models.pooled import (
-    PooledConv,
-    PooledResNet,
-    resnet11,
-    resnet11_narrow,
-)
-from npresnet.models.registry import create, input_shape, names
-from npresnet.models.resnet import (
-    ResNet,
+from npresnet.models.imagenet import (
     resnet18,
     resnet34,
     resnet50,
     resnet101,
     resnet152,
 )
+from npresnet.models.pooled import pooled_resnet, resnet11, resnet11_narrow
+from npresnet.models.registry import create, input_shape, names
+from npresnet.models.resnet import ResNet, Stem
 
 __all__ = [
     "BasicBlock",
     "Bottleneck",
-    "CifarResNet",
-    "InferenceModel",
     "PlainBlock",
     "PooledConv",
-    "PooledResNet",
     "ResNet",
     "ResidualBlock",
+    "Stem",
+    "cifar_resnet",
     "create",
-    "inference",
     "input_shape",
     "names",
     "plain8",
@@ -59,6 +57,7 @@ __all__ = [
     "plain56",
     "plain110",
     "plain1202",
+    "pooled_resnet",
     "resnet8",
     "resnet11",
     "resnet11_narrow",

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet import _arguments
-from npresnet.models import fused
 from npresnet.nn import (
     BatchNorm2d,
     Conv2d,
     Gradient,
+    MaxPool2d,
     Module,
     ReLU,
     Sequential,
@@ -91,7 +91,6 @@ class ResidualBlock(Module):
     """
 
     expansion = 1
-    has_shortcut = True
     relu: ReLU
     downsample: Module
 
@@ -118,8 +117,6 @@ class ResidualBlock(Module):
 
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x) + shortcut(x))."""
-        if fused.applies(self):  # the same in fewer passes over memory
-            return fused.forward(self, x)
         branch = self.branch_forward(x)
         shortcut = self.shortcut_forward(x)
         out: Array = self.relu(branch + shortcut)
@@ -127,8 +124,6 @@ class ResidualBlock(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward along both ways."""
-        if fused.applies(self):
-            return fused.backward(self, grad_output, input_grad)
         grad_sum = self.relu.backward(grad_output)  # the last ReLU masks both paths
         grad_branch = self.branch_backward(grad_sum, input_grad)
         grad_shortcut = self.shortcut_backward(grad_sum, input_grad)
@@ -201,19 +196,13 @@ class BasicBlock(ResidualBlock):
 class PlainBlock(BasicBlock):
     """A `BasicBlock` whose shortcut has been cut: the paper's plain network."""
 
-    has_shortcut = False
-
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x))."""
-        if fused.applies(self):
-            return fused.forward(self, x)
         out: Array = self.relu(self.branch_forward(x))
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward along the only way there is."""
-        if fused.applies(self):
-            return fused.backward(self, grad_output, input_grad)
         grad_branch = self.relu.backward(grad_output)
         return self.branch_backward(grad_branch, input_grad)
 
@@ -290,3 +279,50 @@ class Bottleneck(ResidualBlock):
         grad = self.relu.backward(grad)
         grad = self.bn1.backward(grad)
         return self.conv1.backward(grad, input_grad)
+
+
+class PooledConv(Module):
+    """A 3x3 convolution, 2x2 max pooling, batch norm, ReLU: halves the image.
+
+    Pooling comes first, so that batch norm and ReLU see a quarter of the pixels. ReLU
+    and max pooling may change places, since ReLU keeps the order of numbers; batch norm
+    may not: here its statistics are those of the pixels that are left.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the images that come and go.
+    dtype : dtype
+        float32 or float64.
+    rng : numpy.random.Generator
+        Draws the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: init.Rng = None,
+    ) -> None:
+        super().__init__()
+        self.conv = conv3x3(in_channels, out_channels, dtype=dtype, rng=rng)
+        self.maxpool = MaxPool2d(kernel_size=2, stride=2)
+        self.bn = BatchNorm2d(out_channels, dtype=dtype)
+        self.relu = ReLU()
+
+    def forward(self, x: Array) -> Array:
+        """Map (N, in_channels, H, W) to (N, out_channels, H/2, W/2)."""
+        out: Array = self.relu(self.bn(self.maxpool(self.conv(x))))
+        return out
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
+        """Carry the gradient back to x; None if spared."""
+        grad = self.bn.backward(self.relu.backward(grad_output))
+        return self.conv.backward(self.maxpool.backward(grad), input_grad)

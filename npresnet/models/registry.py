@@ -6,17 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from npresnet._arguments import shown
-from npresnet.models import cifar, pooled, resnet
+from npresnet.models import cifar, imagenet, pooled
 from npresnet.nn import Module
 
 IMAGENET: dict[str, Callable[..., Module]] = {
     builder.__name__: builder
     for builder in (
-        resnet.resnet18,
-        resnet.resnet34,
-        resnet.resnet50,
-        resnet.resnet101,
-        resnet.resnet152,
+        imagenet.resnet18,
+        imagenet.resnet34,
+        imagenet.resnet50,
+        imagenet.resnet101,
+        imagenet.resnet152,
     )
 }
 CIFAR: dict[str, Callable[..., Module]] = {

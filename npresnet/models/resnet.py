@@ -1,18 +1,24 @@
-"""The ImageNet family: ResNet-18, 34, 50, 101 and 152, as torchvision lays them out.
+"""The residual network: a stem, stages of blocks, a global average, a classifier.
 
-He et al., arXiv 1512.03385, Table 1. Names, order, shapes and initialisation are
-torchvision's, so weights go either way.
+One class for every family; what tells them apart stands in the files that build them:
+`imagenet`, `cifar` and `pooled`. He et al., arXiv 1512.03385, sections 3 and 4.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet import _arguments
-from npresnet.models.blocks import BasicBlock, Bottleneck, ResidualBlock, projection
+from npresnet.models.blocks import (
+    Bottleneck,
+    PlainBlock,
+    PooledConv,
+    ResidualBlock,
+    projection,
+)
 from npresnet.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -23,40 +29,66 @@ from npresnet.nn import (
     Module,
     ReLU,
     Sequential,
+    ZeroPadShortcut,
     init,
 )
-from npresnet.nn.fused import norm_relu, norm_relu_backward
 
 Array = NDArray[np.floating[Any]]
+Shortcut = Literal["A", "B", "C"]
 StrideIn = Literal["3x3", "1x1"]
 
 
-class Options(TypedDict, total=False):
-    """What every builder of the family takes besides ``num_classes``."""
+class Stem(NamedTuple):
+    """What an image meets first: a convolution, batch norm, ReLU, perhaps pooling.
 
-    zero_init_residual: bool
-    stride_in: StrideIn
-    in_channels: int
-    dtype: DTypeLike
-    seed: int
+    Attributes
+    ----------
+    channels : int
+        That the convolution gives.
+    kernel_size, stride : int
+        Of the convolution, in pixels; its padding keeps the size at stride 1.
+    pool : bool
+        Whether 3x3 max pooling with stride 2 follows.
+    """
+
+    channels: int = 64
+    kernel_size: int = 7
+    stride: int = 2
+    pool: bool = True
 
 
 class ResNet(Module):
-    """Stem, four stages of residual blocks, global average, linear classifier.
+    """Stem, stages of residual blocks, global average, linear classifier.
 
     Parameters
     ----------
     block : type
-        `BasicBlock` or `Bottleneck`.
-    layers : sequence of int
-        Blocks in each of the four stages.
+        `BasicBlock`, `Bottleneck`, `PlainBlock` or a class made from one of them.
+    layers : tuple of int
+        Blocks in each stage.
     num_classes : int
         Outputs.
+    widths : tuple of int
+        Channels of each stage's 3x3 convolutions.
+    stem : Stem
+        By default ImageNet's: from 224x224 pixels to 56x56.
+    shortcut : {"A", "B", "C"}
+        What leads around a block that changes the shape: "A" takes every other pixel
+        and pads channels with zeros, "B" projects; "C" projects around every block.
+        Plain blocks have none.
+    halving : {"stride", "pool"}
+        What halves the image: the stride of the first block of each stage but the
+        first, or a `PooledConv` before the blocks of each stage.
     zero_init_residual : bool
         Whether each branch's last batch norm starts with weight 0, so that blocks
         start as identities (Goyal et al., arXiv 1706.02677, section 5.1).
     stride_in : {"3x3", "1x1"}
         See `Bottleneck`; basic blocks have no 1x1 convolution to put it in.
+    fan : {"fan_out", "fan_in"}
+        What keeps its size while weights are new: gradients ("fan_out", as in
+        torchvision), or activations; see `npresnet.nn.init.kaiming_normal`.
+    draw_classifier : bool
+        Whether the classifier's weights are drawn like those of convolutions.
     in_channels : int
         Channels of the images.
     dtype : dtype
@@ -70,14 +102,22 @@ class ResNet(Module):
         If an argument is of another kind or out of range.
     """
 
+    maxpool: MaxPool2d | None
+
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
-        layers: tuple[int, int, int, int],
+        block: type[ResidualBlock],
+        layers: tuple[int, ...],
         num_classes: int = 1000,
         *,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        stem: Stem = Stem(),  # noqa: B008 (a tuple: it cannot change)
+        shortcut: Shortcut = "B",
+        halving: Literal["stride", "pool"] = "stride",
         zero_init_residual: bool = False,
         stride_in: StrideIn = "3x3",
+        fan: Literal["fan_out", "fan_in"] = "fan_out",
+        draw_classifier: bool = False,
         in_channels: int = 3,
         dtype: DTypeLike = np.float32,
         seed: int = 0,
@@ -88,121 +128,120 @@ class ResNet(Module):
                 "block must be BasicBlock, Bottleneck or a class made from them, got "
                 f"{_arguments.shown(block)}"
             )
-        _arguments.wholes("layers", layers, 4)
+        widths = _arguments.wholes("widths", widths)
+        layers = _arguments.wholes("layers", layers, len(widths))
+        _arguments.instance("stem", stem, Stem, "a Stem")
         _arguments.whole("num_classes", num_classes, 1)
         _arguments.truth("zero_init_residual", zero_init_residual)
+        _arguments.one_of("shortcut", shortcut, "A", "B", "C")
+        _arguments.one_of("halving", halving, "stride", "pool")
         _arguments.one_of("stride_in", stride_in, "3x3", "1x1")
         if stride_in == "1x1" and not issubclass(block, Bottleneck):
             raise ValueError("stride_in='1x1' needs bottlenecks: ResNet-50 and up")
         rng = init.generator(seed, "seed")
-        self.conv1 = Conv2d(in_channels, 64, 7, 2, 3, bias=False, dtype=dtype, rng=rng)
-        self.bn1 = BatchNorm2d(64, dtype=dtype)
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng}
+        if issubclass(block, Bottleneck):
+            options["stride_in"] = stride_in
+
+        self.conv1 = Conv2d(
+            in_channels,
+            stem.channels,
+            stem.kernel_size,
+            stem.stride,
+            stem.kernel_size // 2,
+            bias=False,
+            dtype=dtype,
+            rng=rng,
+        )
+        self.bn1 = BatchNorm2d(stem.channels, dtype=dtype)
         self.relu = ReLU()
-        self.maxpool = MaxPool2d(kernel_size=3, stride=2, padding=1)
-        make = _StageMaker(block, stride_in, dtype, rng)
-        self.layer1 = make.stage(64, 64, layers[0], stride=1)
-        self.layer2 = make.stage(64 * block.expansion, 128, layers[1], stride=2)
-        self.layer3 = make.stage(128 * block.expansion, 256, layers[2], stride=2)
-        self.layer4 = make.stage(256 * block.expansion, 512, layers[3], stride=2)
+        self.maxpool = None
+        if stem.pool:
+            self.maxpool = MaxPool2d(kernel_size=3, stride=2, padding=1)
+        channels = stem.channels
+        for i, (width, blocks) in enumerate(zip(widths, layers, strict=True)):
+            stage: list[Module] = []
+            stride = 2 if i and halving == "stride" else 1
+            if halving == "pool":
+                stage.append(PooledConv(channels, width, dtype=dtype, rng=rng))
+                channels = width
+            for _ in range(blocks):
+                out_channels = width * block.expansion
+                around = None
+                if not issubclass(block, PlainBlock):
+                    around = _shortcut(
+                        shortcut, channels, out_channels, stride, dtype, rng
+                    )
+                stage.append(block(channels, width, stride, around, **options))
+                channels, stride = out_channels, 1
+            setattr(self, f"layer{i + 1}", Sequential(*stage))
         self.avgpool = AdaptiveAvgPool2d((1, 1))
-        self.fc = Linear(512 * block.expansion, num_classes, dtype=dtype, rng=rng)
-        _initialise(self, rng)
+        self.fc = Linear(channels, num_classes, dtype=dtype, rng=rng)
+
+        self._draw_weights(fan, draw_classifier, rng)
         if zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, ResidualBlock):
-                    _, last = module.layers()[-1]
-                    assert last.weight is not None
-                    last.weight.data[:] = 0
+            self._start_as_identities()
+
+    def stages(self) -> list[Module]:
+        """List the stages: ``layer1``, ``layer2`` and so on."""
+        return [
+            module for name, module in self.named_children() if name.startswith("layer")
+        ]
 
     def forward(self, x: Array) -> Array:
         """Map images (N, C, H, W) to logits (N, num_classes)."""
-        x = norm_relu(
-            self.bn1, self.relu, self.conv1(x)
-        )  # relu(bn1(...)): (N, 64, H/2, W/2)
-        x = self.maxpool(x)  # (N, 64, H/4, W/4)
-        x = self.layer1(x)
-        x = self.layer2(x)  # (N, 128*expansion, H/8, W/8)
-        x = self.layer3(x)  # (N, 256*expansion, H/16, W/16)
-        x = self.layer4(x)  # (N, 512*expansion, H/32, W/32)
-        x = self.avgpool(x)  # (N, 512*expansion, 1, 1)
+        x = self.relu(self.bn1(self.conv1(x)))
+        if self.maxpool is not None:
+            x = self.maxpool(x)
+        for stage in self.stages():  # each but the first: half the size, more channels
+            x = stage(x)
+        x = self.avgpool(x)  # (N, channels, 1, 1), whatever the images' size
         logits: Array = self.fc(x[:, :, 0, 0])
         return logits
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
-        """Map the gradient by the logits to that by the images, or to None."""
+        """Carry the gradient of the logits back to the images; None if spared."""
         grad = self.fc.backward(grad_output)
         grad = self.avgpool.backward(grad[:, :, None, None])
-        for stage in (self.layer4, self.layer3, self.layer2, self.layer1):
+        for stage in reversed(self.stages()):
             grad = stage.backward(grad)
-        grad = self.maxpool.backward(grad)
-        grad, _ = norm_relu_backward(self.bn1, self.relu, grad)
+        if self.maxpool is not None:
+            grad = self.maxpool.backward(grad)
+        grad = self.bn1.backward(self.relu.backward(grad))
         return self.conv1.backward(grad, input_grad)
 
-
-class _StageMaker:
-    """Makes stages of blocks for one network."""
-
-    def __init__(
+    def _draw_weights(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
-        stride_in: StrideIn,
-        dtype: DTypeLike,
+        fan: Literal["fan_out", "fan_in"],
+        draw_classifier: bool,
         rng: np.random.Generator,
     ) -> None:
-        self.block = block
-        self.options: dict[str, Any] = {"dtype": dtype, "rng": rng}
-        self.block_options = dict(self.options)
-        if issubclass(block, Bottleneck):
-            self.block_options["stride_in"] = stride_in
+        """Draw weights as He et al. (arXiv 1502.01852) do; batch norm keeps 1 and 0."""
+        for module in self.modules():
+            if isinstance(module, Conv2d) or (draw_classifier and module is self.fc):
+                weight = module.weight
+                weight.data = init.kaiming_normal(
+                    weight.shape, rng=rng, dtype=weight.dtype, mode=fan
+                )
 
-    def stage(
-        self, in_channels: int, channels: int, blocks: int, stride: int
-    ) -> Sequential:
-        """Make `blocks` blocks; the first one changes the shape, if anything does."""
-        out_channels = channels * self.block.expansion
-        shortcut = None
-        if stride != 1 or in_channels != out_channels:
-            shortcut = projection(in_channels, out_channels, stride, **self.options)
-        first = self.block(
-            in_channels, channels, stride, shortcut, **self.block_options
-        )
-        rest = [
-            self.block(out_channels, channels, **self.block_options)
-            for _ in range(blocks - 1)
-        ]
-        return Sequential(first, *rest)
+    def _start_as_identities(self) -> None:
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                _, last = module.layers()[-1]
+                assert last.weight is not None
+                last.weight.data[:] = 0
 
 
-def _initialise(model: ResNet, rng: np.random.Generator) -> None:
-    """Draw the convolutions as torchvision does; batch norm and fc keep defaults."""
-    for module in model.modules():
-        if isinstance(module, Conv2d):
-            weight = module.weight
-            weight.data = init.kaiming_normal(
-                weight.shape, rng=rng, dtype=weight.dtype, mode="fan_out"
-            )
-
-
-def resnet18(num_classes: int = 1000, **options: Unpack[Options]) -> ResNet:
-    """Make ResNet-18 (basic blocks 2, 2, 2, 2); see `ResNet` for the options."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), num_classes, **options)
-
-
-def resnet34(num_classes: int = 1000, **options: Unpack[Options]) -> ResNet:
-    """Make ResNet-34 (basic blocks 3, 4, 6, 3); see `ResNet` for the options."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes, **options)
-
-
-def resnet50(num_classes: int = 1000, **options: Unpack[Options]) -> ResNet:
-    """Make ResNet-50 (bottlenecks 3, 4, 6, 3); see `ResNet` for the options."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes, **options)
-
-
-def resnet101(num_classes: int = 1000, **options: Unpack[Options]) -> ResNet:
-    """Make ResNet-101 (bottlenecks 3, 4, 23, 3); see `ResNet` for the options."""
-    return ResNet(Bottleneck, (3, 4, 23, 3), num_classes, **options)
-
-
-def resnet152(num_classes: int = 1000, **options: Unpack[Options]) -> ResNet:
-    """Make ResNet-152 (bottlenecks 3, 8, 36, 3); see `ResNet` for the options."""
-    return ResNet(Bottleneck, (3, 8, 36, 3), num_classes, **options)
+def _shortcut(
+    kind: Shortcut,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    dtype: DTypeLike,
+    rng: np.random.Generator,
+) -> Module | None:
+    """Make what leads around a block; None is the identity."""
+    changes = stride != 1 or in_channels != out_channels
+    if kind == "C" or (kind == "B" and changes):
+        return projection(in_channels, out_channels, stride, dtype=dtype, rng=rng)
+    return ZeroPadShortcut(in_channels, out_channels, stride) if changes else None

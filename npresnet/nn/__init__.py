@@ -4,9 +4,10 @@ from npresnet.nn import init
 from npresnet.nn.activation import ReLU
 from npresnet.nn.container import Sequential
 from npresnet.nn.conv import Conv2d
+from npresnet.nn.doors import watching
 from npresnet.nn.linear import Linear
 from npresnet.nn.loss import CrossEntropyLoss
-from npresnet.nn.modes import layer_by_layer, no_grad, replaying, watching
+from npresnet.nn.modes import no_grad, replaying
 from npresnet.nn.module import Gradient, LoadResult, Module
 from npresnet.nn.norm import BatchNorm2d
 from npresnet.nn.parameter import Parameter
@@ -29,7 +30,6 @@ __all__ = [
     "Sequential",
     "ZeroPadShortcut",
     "init",
-    "layer_by_layer",
     "no_grad",
     "replaying",
     "watching",

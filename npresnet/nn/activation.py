@@ -19,10 +19,10 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """Cut x, of any shape, off at zero."""
         out, cache = relu_forward(x)
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Let the gradient of the latest call through where it was positive."""
-        cache = self.take()
+        cache = self.pop_cache()
         return relu_backward(grad_output, cache) if input_grad else None

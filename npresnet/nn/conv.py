@@ -101,14 +101,14 @@ class Conv2d(Module):
             dilation=self.dilation,
             groups=self.groups,
         )
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, K, OH, OW) to (N, C, H, W), or to None if spared."""
         grad_x, grad_weight, grad_bias = conv2d_backward(
             grad_output,
-            self.take(),
+            self.pop_cache(),
             input_grad=input_grad,
             weight_grad=not modes.is_replaying(),
         )

@@ -70,14 +70,14 @@ class Linear(Module):
         """Map x (N, in_features) to (N, out_features)."""
         bias = None if self.bias is None else self.bias.data
         out, cache = linear_forward(x, self.weight.data, bias)
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, out_features) to (N, in_features), or to None."""
         grad_x, grad_weight, grad_bias = linear_backward(
             grad_output,
-            self.take(),
+            self.pop_cache(),
             input_grad=input_grad,
             weight_grad=not modes.is_replaying(),
         )

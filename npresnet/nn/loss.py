@@ -63,7 +63,7 @@ class CrossEntropyLoss(Module):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
-        self.keep(cache)
+        self.push_cache(cache)
         return loss
 
     def backward(self, grad_output: float | Array = 1.0) -> Array:
@@ -71,4 +71,4 @@ class CrossEntropyLoss(Module):
 
         With reduction "none", `grad_output` has one number for each image.
         """
-        return cross_entropy_backward(grad_output, self.take())
+        return cross_entropy_backward(grad_output, self.pop_cache())

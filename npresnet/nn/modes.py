@@ -7,19 +7,14 @@ no other asyncio task, notices. The passes themselves belong to their thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from npresnet import backend
 from npresnet._switches import Switch
-
-Watcher = Callable[[Any, tuple[Any, ...], Any], None]
 
 _keeping = Switch("keeping", True)  # forward keeps caches
 _replaying = Switch("replaying", False)  # backward leaves caches and gradients alone
-_fusing = Switch("fusing", True)  # layers may be computed together
-_watchers: Switch[Watcher | None] = Switch("watchers", None)
 
 
 class Thread:
@@ -46,36 +41,6 @@ def is_keeping() -> bool:
 def is_replaying() -> bool:
     """Tell whether the backward pass under way must leave no traces."""
     return _replaying.get()
-
-
-def is_fusing() -> bool:
-    """Tell whether several layers may be computed as one, because nobody looks."""
-    return (
-        _fusing.get()
-        and _watchers.get() is None
-        and backend.get_backend() != "reference"
-    )
-
-
-@contextmanager
-def layer_by_layer() -> Iterator[None]:
-    """Compute every layer on its own within a ``with`` block, forward and backward.
-
-    Results are the same. It is so anyway with the reference backend, and while
-    somebody is `watching`.
-
-    Examples
-    --------
-    >>> import numpy as np, npresnet as nr
-    >>> block = nr.models.BasicBlock(4, 4)
-    >>> x = np.random.default_rng(0).standard_normal((2, 4, 8, 8), dtype=np.float32)
-    >>> out = block(x)
-    >>> with nr.nn.layer_by_layer():
-    ...     bool((block(x) == out).all())
-    True
-    """
-    with _fusing.set_to(False):
-        yield
 
 
 @contextmanager
@@ -114,24 +79,3 @@ def replaying(module: Any) -> Iterator[None]:
     finally:
         for part, caches in kept:
             part.caches[:] = caches
-
-
-@contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Call ``watcher(module, inputs, output)`` after every module's forward pass.
-
-    Parameters
-    ----------
-    watcher : callable
-        Must not change the arrays that it is shown.
-    """
-    with _watchers.set_to(watcher):
-        yield
-
-
-def report(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    """Show a finished forward pass to those who watch."""
-    if _watchers.get() is not None:
-        for watcher in _watchers.all():
-            assert watcher is not None
-            watcher(module, inputs, output)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._plain import plain
-from npresnet.nn import modes, state
+from npresnet.nn import doors, modes, state
 from npresnet.nn.modes import here
 from npresnet.nn.parameter import Parameter
 
@@ -98,7 +98,7 @@ class Module:
         finally:
             # No call of a function before this: Ctrl-C may strike at any call.
             here.outermost = outermost
-        modes.report(self, inputs, output)
+        doors.report_forward(self, inputs, output)
         return output
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
@@ -106,7 +106,7 @@ class Module:
         raise TypeError(f"{type(self).__name__} does not define forward(x)")
 
     def backward(self, *gradients: Any, **options: Any) -> Any:
-        """Turn the gradient by the output into that by the input.
+        """Turn the gradient with respect to the output into that of the input.
 
         Parameters' gradients are added to on the way. A subclass says how.
         """
@@ -127,12 +127,12 @@ class Module:
     def caches(self, caches: list[Any]) -> None:
         self._stacks[here.thread] = caches
 
-    def keep(self, cache: Any) -> None:
+    def push_cache(self, cache: Any) -> None:
         """Put what the backward pass needs onto the stack."""
         if modes.is_keeping():
             self.caches.append(cache)
 
-    def take(self) -> Any:
+    def pop_cache(self) -> Any:
         """Take the latest cache off the stack.
 
         Raises
@@ -148,12 +148,7 @@ class Module:
                 "(one that keeps caches: not under no_grad; and in this thread), and "
                 "each forward pass goes backward once"
             )
-        cache = caches.pop()
-        return cache.make() if isinstance(cache, Recomputed) else cache
-
-    def drop(self) -> None:
-        """Take the latest cache off the stack, for a backward pass without it."""
-        self.caches.pop()
+        return caches.pop()
 
     def discard_caches(self) -> None:
         """Forget what this thread's unfinished passes have left."""
@@ -330,14 +325,11 @@ def _plain(value: Any) -> Any:
     return plain("x", value) if isinstance(value, np.ndarray) else value
 
 
-class Recomputed(NamedTuple):
-    """A cache that is not kept but made again when a backward pass takes it."""
-
-    make: Callable[[], Any]
-
-
 class LoadResult(NamedTuple):
     """What `Module.load_state_dict` did not find, and what it could not place."""
 
     missing: list[str]
     unexpected: list[str]
+
+
+doors.hang_doors(Module)

@@ -101,7 +101,7 @@ class BatchNorm2d(Module):
             eps=self.eps,
         )
         self.track(running_mean, running_var)
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def new_share(self) -> float:
@@ -125,7 +125,9 @@ class BatchNorm2d(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, H, W) to (N, C, H, W)."""
-        grad_x, grad_weight, grad_bias = batch_norm_backward(grad_output, self.take())
+        grad_x, grad_weight, grad_bias = batch_norm_backward(
+            grad_output, self.pop_cache()
+        )
         if self.weight is not None:
             self.weight.accumulate(grad_weight)
         if self.bias is not None:

@@ -66,12 +66,12 @@ class MaxPool2d(Module):
             dilation=self.dilation,
             ceil_mode=self.ceil_mode,
         )
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
-        cache = self.take()
+        cache = self.pop_cache()
         return max_pool2d_backward(grad_output, cache) if input_grad else None
 
     def extra_repr(self) -> str:
@@ -136,12 +136,12 @@ class AvgPool2d(Module):
             count_include_pad=self.count_include_pad,
             divisor_override=self.divisor_override,
         )
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
-        cache = self.take()
+        cache = self.pop_cache()
         return avg_pool2d_backward(grad_output, cache) if input_grad else None
 
     def extra_repr(self) -> str:
@@ -174,12 +174,12 @@ class AdaptiveAvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         """Pool x (N, C, H, W) to (N, C, OH, OW)."""
         out, cache = adaptive_avg_pool2d_forward(x, self.output_size)
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward from (N, C, OH, OW) to (N, C, H, W)."""
-        cache = self.take()
+        cache = self.pop_cache()
         return adaptive_avg_pool2d_backward(grad_output, cache) if input_grad else None
 
     def extra_repr(self) -> str:

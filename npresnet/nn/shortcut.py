@@ -39,12 +39,12 @@ class ZeroPadShortcut(Module):
     def forward(self, x: Array) -> Array:
         """Map x (N, C, H, W) to (N, K, ceil(H/stride), ceil(W/stride))."""
         out, cache = zero_pad_shortcut_forward(x, self.out_channels, self.stride)
-        self.keep(cache)
+        self.push_cache(cache)
         return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Go backward to (N, C, H, W)."""
-        cache = self.take()
+        cache = self.pop_cache()
         return zero_pad_shortcut_backward(grad_output, cache) if input_grad else None
 
     def extra_repr(self) -> str:

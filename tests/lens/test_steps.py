@@ -320,11 +320,11 @@ class Scale(nr.nn.Module):
         self.factor = nr.nn.Parameter(np.array([1.5]))
 
     def forward(self, x):
-        self.keep(x)
+        self.push_cache(x)
         return self.relu(x) * self.factor.data
 
     def backward(self, grad_output, input_grad=True):
-        x = self.take()
+        x = self.pop_cache()
         self.factor.accumulate(np.array([(grad_output * np.maximum(x, 0)).sum()]))
         return self.relu.backward(grad_output * self.factor.data)
 

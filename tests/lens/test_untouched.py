@@ -45,7 +45,7 @@ DEEDS = {
     "statistics replaced": lambda model: setattr(model.bn1, "running_mean", None),
     "a counter": lambda model: model.bn1.num_batches_tracked.fill(0),
     "weights loaded": lambda model: model.load_state_dict(model.state_dict()),
-    "caches taken": lambda model: model.conv1.take(),
+    "caches taken": lambda model: model.conv1.pop_cache(),
     "caches forgotten": lambda model: model.discard_caches(),
     "a list of caches replaced": lambda model: setattr(model.relu, "caches", [1]),
     "a method": lambda model: setattr(model.layer1, "forward", lambda x: x),

@@ -51,11 +51,11 @@ class Scaled(nr.nn.Module):
         self.factor, self.forget_grad = factor, forget_grad
 
     def forward(self, x):
-        self.keep(x)
+        self.push_cache(x)
         return x * self.weight.data
 
     def backward(self, grad_output, input_grad=True):
-        x = self.take()
+        x = self.pop_cache()
         if not self.forget_grad:
             self.weight.accumulate((grad_output * x).sum(axis=0) * self.factor)
         return grad_output * self.weight.data if input_grad else None
@@ -124,11 +124,11 @@ class Doubled(nr.nn.Module):
         self.weight = nr.nn.Parameter(normal(3))
 
     def forward(self, x):
-        self.keep(x)
+        self.push_cache(x)
         return 2 * x * self.weight.data
 
     def backward(self, grad_output, input_grad=True):
-        x = self.take()
+        x = self.pop_cache()
         self.weight.accumulate((2 * grad_output * x).sum(axis=0))
         return 2 * grad_output * self.weight.data if input_grad else None
 
@@ -166,7 +166,7 @@ class KeepsNothing(Doubled):
 
 class KeepsTwice(Doubled):
     def forward(self, x):
-        self.keep(x)
+        self.push_cache(x)
         return super().forward(x)
 
 
@@ -185,7 +185,7 @@ class GivesAWrongWeightGradientShape(Doubled):
 class OverwritesItsInput(Doubled):
     def forward(self, x):
         x *= 2
-        self.keep(x)
+        self.push_cache(x)
         return x * self.weight.data
 
 
@@ -214,7 +214,7 @@ class ForgetsTheWeightWhereTheInputIsSpared(Doubled):
     def backward(self, grad_output, input_grad=True):
         if input_grad:
             return super().backward(grad_output)
-        self.take()
+        self.pop_cache()
         return None
 
 
@@ -295,11 +295,11 @@ def test_inputs_without_a_gradient_are_passed_along():
 def test_every_array_that_a_module_takes_is_checked():
     class Product(nr.nn.Module):
         def forward(self, x, y):
-            self.keep((x, y))
+            self.push_cache((x, y))
             return x * y
 
         def backward(self, grad_output):
-            x, y = self.take()
+            x, y = self.pop_cache()
             return grad_output * y, grad_output * x
 
     class HalfAProduct(Product):

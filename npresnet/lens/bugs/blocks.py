@@ -109,7 +109,7 @@ def relu_after_sum_forgotten(
     self: ResidualBlock, grad_output: Array, input_grad: bool = True
 ) -> Gradient:
     """Go backward as if there were no ReLU after the addition."""
-    self.relu.take()
+    self.relu.pop_cache()
     grad_branch = self.branch_backward(grad_output, input_grad)
     grad_shortcut = self.shortcut_backward(grad_output, input_grad)
     return grad_branch + grad_shortcut if input_grad else None

@@ -4,28 +4,37 @@ In evaluation mode batch norm multiplies every channel with one number and adds
 another. Both can be had for nothing: the first in the weights of the convolution
 before it, the second as that convolution's bias. What is left of a block is two
 convolutions (or three) that add and rectify while they are at it.
+
+What is not known here (classes of your own, methods that were replaced) keeps its own
+forward pass; what is known inside of it is folded all the same.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet import backend
+from npresnet import _arguments, backend
 from npresnet.backend import Geometry
+from npresnet.compiler.as_written import is_as_written
 from npresnet.functional import _check
-from npresnet.models.blocks import BasicBlock, Bottleneck, PlainBlock
-from npresnet.models.cifar import CifarResNet
-from npresnet.models.resnet import ResNet
+from npresnet.models import (
+    BasicBlock,
+    Bottleneck,
+    PlainBlock,
+    PooledConv,
+    ResNet,
+)
 from npresnet.nn import (
     BatchNorm2d,
     Conv2d,
     Gradient,
+    Linear,
     LoadResult,
     Module,
     ReLU,
@@ -43,7 +52,7 @@ def inference(model: Module) -> InferenceModel:
 
     Parameters
     ----------
-    model : ResNet or CifarResNet
+    model : Module
         Left as it is. Its running statistics are used, whatever its mode.
 
     Returns
@@ -57,7 +66,7 @@ def inference(model: Module) -> InferenceModel:
     Raises
     ------
     TypeError
-        If it is no network from `npresnet.models`.
+        If it is no Module.
 
     Examples
     --------
@@ -67,37 +76,45 @@ def inference(model: Module) -> InferenceModel:
     >>> bool(np.allclose(nr.inference(model)(x), model(x), atol=1e-5))
     True
     """
-    if not isinstance(model, ResNet | CifarResNet):
-        raise TypeError(
-            "model must be a ResNet or a CifarResNet from npresnet.models, got "
-            f"{type(model).__name__}"
-        )
+    _arguments.instance("model", model, Module, "a Module")
     return InferenceModel(model)
 
 
 class InferenceModel(Module):
-    """What `inference` makes: stem, blocks, global average, classifier."""
+    """What `inference` makes: a network's modules under their own names, folded."""
 
-    def __init__(self, model: ResNet | CifarResNet) -> None:
+    _network: Module
+
+    def __init__(self, model: Module) -> None:
         super().__init__()
-        self.conv1 = _convolution(model.conv1, model.bn1, rectify=True)
-        self.maxpool: Module = Sequential()
-        if isinstance(model, ResNet):
-            self.maxpool = copy.deepcopy(model.maxpool)
-        self.blocks = Sequential(*(FusedBlock(block) for block in _blocks(model)))
-        self.avgpool = copy.deepcopy(model.avgpool)
-        self.fc = copy.deepcopy(model.fc)
+        network = _folded(copy.deepcopy(model).eval(), {})
+        # The same dicts: what the network has is found here under the same name.
+        self._parameters, self._modules = network._parameters, network._modules
+        self._buffers = network._buffers
+        vars(self)["_network"] = network  # not a module of its own: no path leads there
         self._fix_weights()
         self.eval()
+
+    def __getattr__(self, name: str) -> Any:
+        network = vars(self).get("_network")
+        if network is None:  # while a copy is being made
+            raise AttributeError(name)
+        return getattr(network, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        network = vars(self).get("_network")
+        if network is not None and name in vars(network) and name not in vars(self):
+            setattr(network, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def _fix_weights(self) -> None:
         """Make all weights constants, which kernels put in order once."""
         for module in self.modules():
             if isinstance(module, FusedConv2d):
                 module.weight = backend.constant(module.weight)
-            elif isinstance(module, Conv2d):  # where nothing could be folded
+            elif isinstance(module, Conv2d | Linear):  # where nothing could be folded
                 module.weight.data = backend.constant(module.weight.data)
-        self.fc.weight.data = backend.constant(self.fc.weight.data)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a copy, or what was pickled: arrays do not stay constants by it."""
@@ -113,12 +130,10 @@ class InferenceModel(Module):
         return result
 
     def forward(self, x: Array) -> Array:
-        """Map images (N, C, H, W) to logits (N, num_classes)."""
+        """Map images to what the model maps them to: (N, C, H, W) to logits, mostly."""
         with no_grad():
-            x = self.blocks(self.maxpool(self.conv1(x)))
-            x = self.avgpool(x)
-            logits: Array = self.fc(x[:, :, 0, 0])
-        return logits
+            out: Array = self._network(x)
+        return out
 
     def backward(self, *gradients: Any, **options: Any) -> Gradient:
         """Refuse: the readable model goes backward, its twin does not."""
@@ -126,6 +141,116 @@ class InferenceModel(Module):
             "a model made by inference() has no backward pass; use the model that it "
             "was made from"
         )
+
+
+# ----------------------------------------------------------------- folding
+
+
+def _folded(module: Module, done: dict[int, Module]) -> Module:
+    """Return what a module becomes; `done` remembers those that are met again."""
+    if id(module) not in done:
+        done[id(module)] = _fold_module(module, done)
+    return done[id(module)]
+
+
+def _fold_module(module: Module, done: dict[int, Module]) -> Module:
+    if is_as_written(module):
+        kind = type(module)
+        if kind is Sequential:
+            return _fold_row(module, done)
+        if kind in (BasicBlock, Bottleneck, PlainBlock) and _is_foldable(module):
+            return FusedBlock(module, done)  # type: ignore[arg-type]
+        if kind is ResNet and _is_written(module, "conv1", "bn1", "relu"):
+            return FusedResNet(module, done)  # type: ignore[arg-type]
+        if kind is PooledConv and _is_written(module, "bn", "relu"):
+            return FusedPooledConv(module)  # type: ignore[arg-type]
+    for name, child in list(module.named_children()):
+        folded = _folded(child, done)
+        if folded is not child:
+            setattr(module, name, folded)
+    return module
+
+
+def _is_written(module: Module, *names: str) -> bool:
+    """Tell whether parts of a module are layers of ours, with their own methods."""
+    return all(is_as_written(getattr(module, name)) for name in names)
+
+
+def _is_foldable(block: Any) -> bool:
+    layers = [part for pair in block.layers() for part in pair]
+    return all(map(is_as_written, [*layers, block.relu]))
+
+
+def _fold_row(row: Any, done: dict[int, Module]) -> Module:
+    """Fold convolutions of a `Sequential` with the batch norm and ReLU behind them.
+
+    Those leave an identity in their place, so that the others keep their names.
+    """
+    modules = list(row)
+    folded: list[Module] = []
+    while modules:
+        conv, *after = modules
+        taken = 1
+        if type(conv) is Conv2d and after and type(after[0]) is BatchNorm2d:
+            bn = after[0]
+            if is_as_written(conv) and is_as_written(bn):
+                relu = after[1] if len(after) > 1 else None
+                rectify = type(relu) is ReLU and is_as_written(relu)
+                folded.append(_convolution(conv, bn, rectify=rectify))
+                taken = 3 if rectify else 2
+        if taken == 1:
+            folded.append(_folded(conv, done))
+        folded += [Sequential() for _ in range(taken - 1)]
+        modules = modules[taken:]
+    return Sequential(*folded)
+
+
+class FusedResNet(Module):
+    """A `ResNet` of folded parts."""
+
+    def __init__(self, model: ResNet, done: dict[int, Module]) -> None:
+        super().__init__()
+        self.conv1 = _convolution(model.conv1, model.bn1, rectify=True)
+        self.maxpool = Sequential() if model.maxpool is None else model.maxpool
+        self.stage_names = [
+            name for name, _ in model.named_children() if name.startswith("layer")
+        ]
+        for name in self.stage_names:
+            setattr(self, name, _folded(getattr(model, name), done))
+        self.avgpool, self.fc = model.avgpool, _folded(model.fc, done)
+
+    def forward(self, x: Array) -> Array:
+        """Map images (N, C, H, W) to logits (N, num_classes)."""
+        x = self.maxpool(self.conv1(x))
+        for name in self.stage_names:
+            x = getattr(self, name)(x)
+        x = self.avgpool(x)
+        logits: Array = self.fc(x[:, :, 0, 0])
+        return logits
+
+
+class FusedPooledConv(Module):
+    """A `PooledConv`: batch norm and ReLU in one pass over memory.
+
+    They cannot be folded into the convolution: pooling stands between.
+    """
+
+    def __init__(self, block: PooledConv) -> None:
+        super().__init__()
+        self.conv, self.maxpool, self.bn = block.conv, block.maxpool, block.bn
+
+    def forward(self, x: Array) -> Array:
+        """Map (N, in_channels, H, W) to (N, out_channels, H/2, W/2)."""
+        x = self.maxpool(self.conv(x))
+        bn = self.bn
+        if bn.running_mean is None:
+            out: Array = backend.relu(bn(x))
+            return out
+        C = bn.num_features
+        weight = np.ones(C, x.dtype) if bn.weight is None else bn.weight.data
+        bias = np.zeros(C, x.dtype) if bn.bias is None else bn.bias.data
+        inverse_std = 1 / np.sqrt(bn.running_var + bn.eps)
+        return backend.batch_norm_relu(x, bn.running_mean, inverse_std, weight, bias)
 
 
 class FusedConv2d(Module):
@@ -212,10 +337,9 @@ class LayeredConv2d(Module):
 
     def __init__(self, conv: Conv2d, bn: BatchNorm2d, *, rectify: bool) -> None:
         super().__init__()
-        self.conv, self.bn = copy.deepcopy(conv), copy.deepcopy(bn)
+        self.conv, self.bn = conv, bn
         self.relu = ReLU()
         self.rectify = rectify
-        self.discard_caches()
 
     def forward(self, x: Array, addend: Array | None = None) -> Array:
         """Convolve and normalise x, add `addend`, rectify if there is a ReLU."""
@@ -237,20 +361,15 @@ def _convolution(
 class FusedBlock(Module):
     """A block of any kind: convolutions in a row, the last one adds the shortcut."""
 
-    def __init__(self, block: BasicBlock | Bottleneck) -> None:
+    def __init__(
+        self, block: BasicBlock | Bottleneck, done: dict[int, Module]
+    ) -> None:
         super().__init__()
-        layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
-        if isinstance(block, Bottleneck):
-            layers.append((block.conv3, block.bn3))
         self.convs = Sequential(
-            *(_convolution(conv, bn, rectify=True) for conv, bn in layers)
+            *(_convolution(conv, bn, rectify=True) for conv, bn in block.layers())
         )
         self.adds = not isinstance(block, PlainBlock)
-        self.downsample: Module = copy.deepcopy(block.downsample)
-        if isinstance(block.downsample, Sequential) and len(block.downsample):
-            conv, bn = block.downsample
-            assert isinstance(conv, Conv2d) and isinstance(bn, BatchNorm2d)
-            self.downsample = _convolution(conv, bn, rectify=False)
+        self.downsample = _folded(block.downsample, done)
 
     def forward(self, x: Array) -> Array:
         """Compute relu(F(x) + shortcut(x)), or relu(F(x)) in a plain network."""
@@ -276,9 +395,3 @@ def _fold(conv: Conv2d, bn: BatchNorm2d) -> tuple[Array, Array]:
     kernels = conv.weight.data * scale[:, None, None, None]
     dtype = conv.weight.dtype
     return kernels.astype(dtype), shift.astype(dtype)
-
-
-def _blocks(model: ResNet | CifarResNet) -> Iterator[BasicBlock | Bottleneck]:
-    for module in model.modules():
-        if isinstance(module, BasicBlock | Bottleneck):
-            yield module

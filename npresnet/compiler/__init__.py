@@ -1,0 +1,9 @@
+"""Models laid out for speed: other programs for the same networks, made from outside.
+
+The networks in `npresnet.models` are what one reads and trains; nothing in them knows
+of this room.
+"""
+
+from npresnet.compiler.inference import InferenceModel, inference
+
+__all__ = ["InferenceModel", "inference"]
