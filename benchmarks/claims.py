@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import npresnet as nr
 from npresnet.cli.options import parse_normalization
 from npresnet.lens.passes import forward_pass, norm
-from npresnet.models import CifarResNet
+from npresnet.models import ResNet, cifar_resnet
 from npresnet.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, init, replaying
 
 Array = NDArray[np.floating[Any]]
@@ -36,9 +36,7 @@ class Batch(NamedTuple):
     y: NDArray[np.int64]
 
 
-def without_batch_norm(
-    model: CifarResNet, weights: str = "He", seed: int = 0
-) -> CifarResNet:
+def without_batch_norm(model: ResNet, weights: str = "He", seed: int = 0) -> ResNet:
     """Put an identity in the place of every batch norm; draw the weights anew.
 
     Convolutions get no bias in exchange. ``"He"``: deviation sqrt(2/fan_in), which
@@ -61,7 +59,7 @@ def without_batch_norm(
 
 
 def from_the_last_block(
-    model: CifarResNet,
+    model: ResNet,
     batch: Batch,
     through: Callable[[nr.models.ResidualBlock, Array], Any],
 ) -> list[float]:
@@ -122,7 +120,7 @@ def vanishing(settings: Settings) -> Table:
                 for column, weights in zip(
                     columns, (None, "He", "PyTorch"), strict=True
                 ):
-                    model = CifarResNet(depth, shortcut=shortcut, seed=seed)
+                    model = cifar_resnet(depth, shortcut=shortcut, seed=seed)
                     if weights is not None:
                         without_batch_norm(model, weights, seed)
                     column.append(from_the_last_block(model, batch, through_both)[-1])
@@ -195,7 +193,7 @@ def zero_gamma(settings: Settings) -> Table:
     """Yield which parameters get no gradient where the last gammas are zero."""
     yield "layers", "parameters", "gradient exactly zero", "which"
     for depth in settings.depths:
-        model = CifarResNet(depth, seed=0)
+        model = cifar_resnet(depth, seed=0)
         everything = len(list(model.parameters()))
         still = without_gradient(zero_last_gammas(model), settings.batch(0))
         kinds = sorted({name.split(".", 2)[-1] for name in still})
@@ -235,13 +233,13 @@ class Settings:
         )
         return Batch(*next(stream))
 
-    def networks(self) -> Iterator[tuple[str, CifarResNet, Batch]]:
+    def networks(self) -> Iterator[tuple[str, ResNet, Batch]]:
         """Yield fresh residual networks in training mode, then the trained one."""
         for depth in self.depths:
-            yield f"ResNet-{depth}, fresh", CifarResNet(depth), self.batch(0)
+            yield f"ResNet-{depth}, fresh", cifar_resnet(depth), self.batch(0)
         if self.weights is None:
             return
-        model = CifarResNet(20)
+        model = cifar_resnet(20)
         model.load_state_dict(nr.weights.load(self.weights))
         for mode in ("training", "evaluation"):
             model.train(mode == "training")

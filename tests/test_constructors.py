@@ -246,15 +246,21 @@ CONSTRUCTORS = {
             "layers": FOUR,
             "zero_init_residual": TRUTH,
             "stride_in": [*WORD, None, "1x1"],
+            "widths": FOUR,
+            "stem": [*NONSENSE, None, 64, (64, 7, 2, True)],
+            "shortcut": [*WORD, None, "D", "a"],
+            "halving": [*WORD, None],
+            "fan": [*WORD, None],
+            "draw_classifier": TRUTH,
         },
     ),
-    "models.CifarResNet": (
-        models.CifarResNet,
+    "models.cifar_resnet": (
+        models.cifar_resnet,
         {"depth": 8},
         NET | {"depth": [*whole(8), 2, 9, 21], "shortcut": [*WORD, "D", "a"]},
     ),
-    "models.PooledResNet": (
-        models.PooledResNet,
+    "models.pooled_resnet": (
+        models.pooled_resnet,
         {"widths": (4, 4, 4, 4)},
         NET | {"widths": FOUR},
     ),
@@ -461,8 +467,8 @@ def public(room, module):
 
 NOT_MADE = {
     # Switches, a base that nobody makes alone, lists and files.
-    *("nn.layer_by_layer", "nn.no_grad", "nn.replaying", "nn.watching"),
-    *("models.ResidualBlock", "models.InferenceModel", "models.names"),
+    *("nn.no_grad", "nn.replaying", "nn.watching"),
+    *("models.ResidualBlock", "models.names", "models.Stem"),
     *("data.Dataset", "data.cifar10", "data.digits", "data.download_cifar10"),
     *("data.load", "data.names", "nn.Gradient", "optim.Schedule"),
 }

@@ -109,14 +109,14 @@ COUNTERPARTS = {
 OURS_ALONE = {
     "nn": {
         *("Gradient", "LoadResult", "ZeroPadShortcut"),
-        *("layer_by_layer", "replaying", "watching"),
+        *("replaying", "watching"),
     },
     "nn.init": {"skipped", "fans", "uniform_fan_in", "generator"},
     "functional": {"zero_pad_shortcut_forward"},
     "optim": {"Schedule", "parameter_groups"},
     "models": {
-        *("CifarResNet", "InferenceModel", "PooledConv", "PooledResNet"),
-        *("ResidualBlock", "create", "inference", "input_shape", "names"),
+        *("PooledConv", "ResidualBlock", "Stem", "cifar_resnet", "pooled_resnet"),
+        *("create", "input_shape", "names"),
         # torchvision's builders take no argument by position, ours the number of
         # classes, which must not be True: its old `pretrained` stood there.
         *models.names(),

@@ -9,7 +9,6 @@ import pytest
 
 import npresnet as nr
 from npresnet import functional as f
-from npresnet.functional import norm_relu
 
 SHAPE = (3, 4, 6, 5)
 # Of numbers, by dtype: ordinary; whose products are too small; denormal themselves.
@@ -66,21 +65,6 @@ def batch_norm(draw):
             draw(*SHAPE), *vectors, training=training
         )
         yield from (out, *running, *f.batch_norm_backward(draw(*SHAPE), cache))
-
-
-def batch_norm_relu(draw):
-    for training in (True, False):
-        for addend in (None, draw(*SHAPE)):
-            vectors = draw(4), draw(4), draw(4), draw(4, positive=True)
-            out, *caches, mean, var = norm_relu.batch_norm_relu_forward(
-                draw(*SHAPE), *vectors, addend, training=training
-            )
-            yield from (out, mean, var)
-            if addend is None:
-                caches[1] = None
-            yield from norm_relu.batch_norm_relu_backward(
-                draw(*SHAPE), *caches, vectors[1]
-            )
 
 
 def pools(draw):
@@ -152,7 +136,6 @@ CASES = {
         linear,
         relu,
         batch_norm,
-        batch_norm_relu,
         pools,
         cross_entropy,
         optimizers,

@@ -11,7 +11,7 @@ import pytest
 import npresnet as nr
 from npresnet import nn
 from npresnet._switches import Switch
-from npresnet.nn import modes
+from npresnet.nn import doors, modes
 from tests.interrupts import ctrl_c, moments
 
 
@@ -20,7 +20,7 @@ def watch(module, inputs, output):
 
 
 def is_watched():
-    return modes._watchers.get() is watch
+    return doors._watchers.get().forward is watch
 
 
 # What begins a block, what tells whether one is open here, and what that says outside.
@@ -32,7 +32,6 @@ SWITCHES = {
         "auto",
     ),
     "no_grad": (nr.no_grad, modes.is_keeping, True),
-    "layer_by_layer": (nn.layer_by_layer, modes.is_fusing, True),
     "watching": (lambda: nn.watching(watch), is_watched, False),
     "replaying": (lambda: nn.replaying(nn.ReLU()), modes.is_replaying, False),
     "init.skipped": (nn.init.skipped, nn.init._skipping.get, False),

@@ -12,6 +12,7 @@ H, W : height and width in;  OH, OW : height and width out;  KH, KW : of the ker
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from npresnet.backend.geometry import Geometry, Pair
 
 Array = NDArray[np.floating[Any]]
+Bits = NDArray[np.uint8]
 
 # ---------------------------------------------------------------- windows
 
@@ -122,25 +124,6 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     grad_kernels = grad_rows @ columns.transpose(0, 1, 3, 2)  # (N, G, K/G, C/G*KH*KW)
     grad_weight: Array = grad_kernels.sum(axis=0)
     return grad_weight.reshape(K, -1, *geometry.kernel_size)
-
-
-def fused_conv2d(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    addend: Array | None,
-    rectify: bool,
-    geometry: Geometry,
-) -> Array:
-    """Do what follows a convolution at inference along with it: (N, K, OH, OW).
-
-    Batch norm folded into weight and bias (K,), the shortcut's addition (of `addend`,
-    of the output's shape), and the ReLU.
-    """
-    out = conv2d(x, weight, geometry) + bias[:, None, None]
-    if addend is not None:
-        out = out + addend
-    return relu(out) if rectify else out
 
 
 # ----------------------------------------------------------------- linear
@@ -335,81 +318,38 @@ def add(a: Array, b: Array) -> Array:
     return a + b
 
 
-def relu(x: Array) -> Array:
-    """Return max(x, 0) for an array of any shape; NaN stays NaN."""
-    return np.where(x <= 0, x.dtype.type(0), x)
+def relu(x: Array) -> tuple[Array, Bits]:
+    """Return max(x, 0) for an array of any shape, and its mask; NaN stays NaN.
 
-
-def relu_grad(grad_output: Array, out: Array) -> Array:
-    """Let the gradient through where the output was not 0 (so: none at x = 0)."""
-    return np.where(out <= 0, out.dtype.type(0), grad_output)
-
-
-# ------------------------------------------------- batch norm and ReLU as one pass
-
-
-def batch_norm_relu(
-    x: Array,
-    mean: Array,
-    inverse_std: Array,
-    weight: Array,
-    bias: Array,
-    addend: Array | None = None,
-) -> Array:
-    """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
-    out = batch_norm_normalize(x, mean, inverse_std, weight, bias)
-    return relu(out if addend is None else add(out, addend))
-
-
-def batch_norm_relu_grad_sums(
-    grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
-) -> tuple[Array, Array, Array]:
-    """Go back through the ReLU that gave `out`; return that gradient and its sums.
-
-    Below the ReLU, the gradient is that of the normalised x and of the addend alike:
-    (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
+    The mask is 1 where x was positive (or NaN), 0 where nothing passes: see `packed`.
     """
-    grad_sum = relu_grad(grad_output, out)
-    return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)
+    positive = ~(x <= 0)
+    return np.where(positive, x, x.dtype.type(0)), packed(positive)
 
 
-def rectified_batch_norm_grad_sums(
-    grad_output: Array,
-    x: Array,
-    mean: Array,
-    inverse_std: Array,
-    weight: Array,
-    bias: Array,
-) -> tuple[Array, Array]:
-    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend.
+def relu_grad(grad_output: Array, mask: Bits) -> Array:
+    """Let the gradient through where the mask is 1 (so: none at x = 0)."""
+    positive = unpacked(mask, grad_output.shape)
+    return np.where(positive, grad_output, grad_output.dtype.type(0))
 
-    What the ReLU gave follows from x, so it need not have been kept.
+
+def packed(truths: NDArray[np.bool_]) -> Bits:
+    """Put an array's truths into bits, eight to a byte: (ceil(size/8),).
+
+    Images (N, C, H, W) go pixel by pixel, with a pixel's channels side by side; other
+    arrays in C order. The first truth is a byte's lowest bit.
     """
-    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
-    return batch_norm_grad_sums(relu_grad(grad_output, out), x, mean, inverse_std)
+    in_order = truths.transpose(0, 2, 3, 1) if truths.ndim == 4 else truths
+    return np.packbits(in_order, axis=None, bitorder="little")
 
 
-def rectified_batch_norm_grad_input(
-    grad_output: Array,
-    x: Array,
-    mean: Array,
-    inverse_std: Array,
-    weight: Array,
-    bias: Array,
-    mean_grad: Array,
-    mean_grad_x_hat: Array,
-) -> Array:
-    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
-    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
-    return batch_norm_grad_input(
-        relu_grad(grad_output, out),
-        x,
-        mean,
-        inverse_std,
-        weight * inverse_std,
-        mean_grad,
-        mean_grad_x_hat,
-    )
+def unpacked(bits: Bits, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Get the truths back that `packed` has put into bits, in an array of a shape."""
+    truths = np.unpackbits(bits, count=math.prod(shape), bitorder="little").view(bool)
+    if len(shape) != 4:
+        return truths.reshape(shape)
+    N, C, H, W = shape
+    return truths.reshape(N, H, W, C).transpose(0, 3, 1, 2)
 
 
 # ------------------------------------------------- shortcut and optimiser
@@ -456,3 +396,95 @@ def sgd_update(
         velocity += keep * direction
         direction = velocity * momentum + direction if nesterov else velocity
     data -= direction * lr
+
+
+# ------------------------------------------------- several of these as one pass
+# For `npresnet.backend.fused`; what each does is written as what it puts together.
+
+
+def fused_conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None,
+    rectify: bool,
+    geometry: Geometry,
+) -> Array:
+    """Do what follows a convolution at inference along with it: (N, K, OH, OW).
+
+    Batch norm folded into weight and bias (K,), the shortcut's addition (of `addend`,
+    of the output's shape), and the ReLU.
+    """
+    out = conv2d(x, weight, geometry) + bias[:, None, None]
+    if addend is not None:
+        out = out + addend
+    return relu(out)[0] if rectify else out
+
+
+def batch_norm_relu(
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    addend: Array | None = None,
+) -> Array:
+    """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
+    out = batch_norm_normalize(x, mean, inverse_std, weight, bias)
+    return relu(out if addend is None else add(out, addend))[0]
+
+
+def batch_norm_relu_grad_sums(
+    grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
+) -> tuple[Array, Array, Array]:
+    """Go back through the ReLU that gave `out`; return that gradient and its sums.
+
+    Below the ReLU, the gradient is that of the normalised x and of the addend alike:
+    (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
+    """
+    grad_sum = _stopped(grad_output, out)
+    return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_sums(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+) -> tuple[Array, Array]:
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend.
+
+    What the ReLU gave follows from x, so it need not have been kept.
+    """
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_sums(_stopped(grad_output, out), x, mean, inverse_std)
+
+
+def rectified_batch_norm_grad_input(
+    grad_output: Array,
+    x: Array,
+    mean: Array,
+    inverse_std: Array,
+    weight: Array,
+    bias: Array,
+    mean_grad: Array,
+    mean_grad_x_hat: Array,
+) -> Array:
+    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
+    out = batch_norm_relu(x, mean, inverse_std, weight, bias)
+    return batch_norm_grad_input(
+        _stopped(grad_output, out),
+        x,
+        mean,
+        inverse_std,
+        weight * inverse_std,
+        mean_grad,
+        mean_grad_x_hat,
+    )
+
+
+def _stopped(grad_output: Array, out: Array) -> Array:
+    """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
+    return np.where(out <= 0, out.dtype.type(0), grad_output)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import _arguments, backend
-from npresnet.backend import Geometry
+from npresnet.backend import Geometry, fused
 from npresnet.compiler.as_written import is_as_written
 from npresnet.functional import _check
 from npresnet.models import (
@@ -244,13 +244,12 @@ class FusedPooledConv(Module):
         x = self.maxpool(self.conv(x))
         bn = self.bn
         if bn.running_mean is None:
-            out: Array = backend.relu(bn(x))
-            return out
+            return backend.relu(bn(x))[0]
         C = bn.num_features
         weight = np.ones(C, x.dtype) if bn.weight is None else bn.weight.data
         bias = np.zeros(C, x.dtype) if bn.bias is None else bn.bias.data
         inverse_std = 1 / np.sqrt(bn.running_var + bn.eps)
-        return backend.batch_norm_relu(x, bn.running_mean, inverse_std, weight, bias)
+        return fused.batch_norm_relu(x, bn.running_mean, inverse_std, weight, bias)
 
 
 class FusedConv2d(Module):
@@ -297,7 +296,7 @@ class FusedConv2d(Module):
             self.dilation,
             self.groups,
         )
-        out: Array = backend.fused_conv2d(
+        out: Array = fused.fused_conv2d(
             x, self.weight, self.bias, addend, self.rectify, geometry
         )
         return out
@@ -361,9 +360,7 @@ def _convolution(
 class FusedBlock(Module):
     """A block of any kind: convolutions in a row, the last one adds the shortcut."""
 
-    def __init__(
-        self, block: BasicBlock | Bottleneck, done: dict[int, Module]
-    ) -> None:
+    def __init__(self, block: BasicBlock | Bottleneck, done: dict[int, Module]) -> None:
         super().__init__()
         self.convs = Sequential(
             *(_convolution(conv, bn, rectify=True) for conv, bn in block.layers())

@@ -16,9 +16,11 @@ Array = NDArray[np.floating[Any]]
 class ReluCache(NamedTuple):
     """What the backward pass of ReLU needs."""
 
-    # Shape of x: the output, not the input, because the next operation keeps the
-    # output anyway; it is zero exactly where the gradient is stopped.
-    out: Array
+    # (ceil(size/8),): a bit for every element of x, 1 where it was positive. The output
+    # would say the same in 32 times the memory. See `packed` in `backend.reference`.
+    mask: NDArray[np.uint8]
+    shape: tuple[int, ...]  # of x
+    dtype: np.dtype[Any]
 
 
 def relu_forward(x: Array) -> tuple[Array, ReluCache]:
@@ -47,12 +49,12 @@ def relu_forward(x: Array) -> tuple[Array, ReluCache]:
     ICML 2010.
     """
     x = _check.array("x", x, "...")
-    out = backend.relu(x)
-    return out, ReluCache(out)
+    out, mask = backend.relu(x)
+    return out, ReluCache(mask, x.shape, x.dtype)
 
 
 def relu_backward(grad_output: Array, cache: ReluCache) -> Array:
-    """Stop the gradient wherever the output was zero.
+    """Stop the gradient wherever x was not positive.
 
     Parameters
     ----------
@@ -72,6 +74,5 @@ def relu_backward(grad_output: Array, cache: ReluCache) -> Array:
     ValueError, TypeError
         If grad_output is not of the output's shape and dtype.
     """
-    grad_output = _check.gradient(grad_output, cache.out.shape, like=cache.out)
-    grad_x: Array = backend.relu_grad(grad_output, cache.out)
-    return grad_x
+    grad_output = _check.gradient(grad_output, cache.shape, like=cache)
+    return backend.relu_grad(grad_output, cache.mask)

@@ -91,10 +91,10 @@ def batch_norm_forward(
     ----------
     Ioffe and Szegedy, arXiv 1502.03167, algorithm 1 and section 3.1.
     """
-    x, weight, bias, running_mean, running_var = checked(
+    x, weight, bias, running_mean, running_var = _checked(
         x, weight, bias, running_mean, running_var
     )
-    mean, inverse_std, running_mean, running_var = moments(
+    mean, inverse_std, running_mean, running_var = _moments(
         x, running_mean, running_var, training, momentum, eps
     )
     scale = np.ones_like(mean) if weight is None else weight
@@ -105,7 +105,7 @@ def batch_norm_forward(
     return out, cache, running_mean, running_var
 
 
-def checked(
+def _checked(
     x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any
 ) -> tuple[Any, ...]:
     """Insist on images and vectors that fit; return them plain, None where it is."""
@@ -123,7 +123,7 @@ def checked(
 
 
 @_check.may_underflow
-def moments(
+def _moments(
     x: Array,
     running_mean: Statistics,
     running_var: Statistics,
@@ -208,11 +208,11 @@ def batch_norm_backward(
             grad_output, x, mean, inverse_std, scale, mean_grad, mean_grad_x_hat
         )
     else:
-        grad_x = frozen_grad_input(grad_output, inverse_std, weight)
+        grad_x = _frozen_grad_input(grad_output, inverse_std, weight)
     return grad_x, grad_weight if has_weight else None, grad_bias if has_bias else None
 
 
-def frozen_grad_input(grad_output: Array, inverse_std: Array, weight: Array) -> Array:
+def _frozen_grad_input(grad_output: Array, inverse_std: Array, weight: Array) -> Array:
     """Return grad_output * weight * inverse_std: (N, C, H, W).
 
     Frozen batch norm is linear but for its constants, so that its gradient by x is the

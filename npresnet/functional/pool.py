@@ -36,7 +36,7 @@ class AvgPool2dCache(NamedTuple):
 class AdaptiveAvgPool2dCache(NamedTuple):
     """What the backward pass of adaptive average pooling needs: only sizes."""
 
-    x_shape: tuple[int, ...]  # (N, C, H, W)
+    x_shape: tuple[int, int, int, int]  # (N, C, H, W)
     output_size: Pair
     dtype: np.dtype[Any]
 

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npresnet import _arguments
 from npresnet.models.blocks import (
+    BasicBlock,
     Bottleneck,
     PlainBlock,
     PooledConv,
@@ -106,7 +107,7 @@ class ResNet(Module):
 
     def __init__(
         self,
-        block: type[ResidualBlock],
+        block: type[BasicBlock] | type[Bottleneck],
         layers: tuple[int, ...],
         num_classes: int = 1000,
         *,

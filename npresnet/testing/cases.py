@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from npresnet import functional, models, nn
 from npresnet.models.blocks import projection
-from npresnet.models.resnet import _StageMaker
 from npresnet.nn import Module
 from npresnet.testing.gradients import Pair
 
@@ -344,44 +343,12 @@ BLOCKS: list[Case] = [
 # ------------------------------------------------------------------------ networks
 
 
-class ThinResNet(models.ResNet):
-    """`models.ResNet`, its own forward and backward, with narrow layers.
-
-    Parameters
-    ----------
-    block, layers
-        As for `models.ResNet`.
-    width : int
-        Channels of the stem, where the real ones have 64.
-    """
-
-    def __init__(
-        self,
-        block: type[models.BasicBlock] | type[models.Bottleneck],
-        layers: tuple[int, int, int, int],
-        width: int,
-    ) -> None:
-        Module.__init__(self)
-        rng = np.random.default_rng(0)
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False, dtype=F64, rng=rng)
-        self.bn1 = nn.BatchNorm2d(width, dtype=F64)
-        self.relu = nn.ReLU()
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        stage, wide = _StageMaker(block, "3x3", F64, rng).stage, block.expansion
-        self.layer1 = stage(width, width, layers[0], 1)
-        self.layer2 = stage(width * wide, 2 * width, layers[1], 2)
-        self.layer3 = stage(2 * width * wide, 4 * width, layers[2], 2)
-        self.layer4 = stage(4 * width * wide, 8 * width, layers[3], 2)
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(8 * width * wide, 5, dtype=F64, rng=rng)
-
-
 _SMALL, _LARGE = (2, 3, 9, 10), (2, 3, 33, 34)
 
 
-def _cifar(shortcut: models.cifar.Shortcut | None) -> list[Case]:
+def _cifar(shortcut: models.resnet.Shortcut | None) -> list[Case]:
     def make() -> Module:
-        return models.CifarResNet(8, 4, shortcut=shortcut, dtype=F64)
+        return models.cifar_resnet(8, 4, shortcut=shortcut, dtype=F64)
 
     name, detail = ("resnet8", f"shortcut {shortcut}")
     if shortcut is None:
@@ -391,7 +358,7 @@ def _cifar(shortcut: models.cifar.Shortcut | None) -> list[Case]:
 
 def _pooled() -> list[Case]:
     def make() -> Module:
-        return models.PooledResNet((3, 4, 6, 5), 4, dtype=F64)
+        return models.pooled_resnet((3, 4, 6, 5), 4, dtype=F64)
 
     return _both_modes("network", "thin-resnet11", "3 to 6 channels", make, _SMALL)
 
@@ -403,7 +370,9 @@ def _imagenet(
     width: int,
 ) -> list[Case]:
     def make() -> Module:
-        return ThinResNet(block, layers, width)
+        widths = width, 2 * width, 4 * width, 8 * width
+        stem = models.Stem(width)
+        return models.ResNet(block, layers, 5, widths=widths, stem=stem, dtype=F64)
 
     detail = f"{width} channels for 64, {sum(layers)} blocks"
     return _both_modes("network", name, detail, make, _LARGE)

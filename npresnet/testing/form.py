@@ -37,8 +37,8 @@ def go_backward(module: Module, upstream: Array, **options: bool) -> Any:
         names = {id(part): name for name, part in module.named_modules()}
         raise GradientError(
             f"backward found no cache in {_label(names.get(id(culprit), ''), culprit)}:"
-            " its forward must call self.push_cache(...) once for every self.pop_cache() of its "
-            "backward, and must be run by calling the module, not its forward"
+            " its forward must call self.push_cache(...) once for every "
+            "self.pop_cache() of its backward, and must be run by calling the module, not its forward"
         ) from error
 
 

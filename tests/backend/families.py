@@ -85,7 +85,7 @@ def norms(shape, rng, draw):
         "batch_norm_grad_sums": (grad, x, *statistics),
         "batch_norm_grad_input": (grad, x, *statistics, weight, *sums),
         "batch_norm_relu": (x, *affine, addend),
-        "batch_norm_relu_grad_sums": (grad, reference.relu(x), addend, *statistics),
+        "batch_norm_relu_grad_sums": (grad, reference.relu(x)[0], addend, *statistics),
         "rectified_batch_norm_grad_sums": (grad, x, *affine),
         "rectified_batch_norm_grad_input": (grad, x, *affine, *sums),
     }
@@ -93,7 +93,7 @@ def norms(shape, rng, draw):
 
 def elementwise(shape, rng, draw):
     x, grad = draw(rng, *shape), normal(rng, *shape)
-    return {"add": (grad, x), "relu": (x,), "relu_grad": (grad, x)}
+    return {"add": (grad, x), "relu": (x,), "relu_grad": (grad, reference.relu(x)[1])}
 
 
 def products(shape, rng, draw):
@@ -171,6 +171,9 @@ FAMILIES = [
     ),
     Family(updates, ("sgd_update",), *_MANY_SHAPES),
 ]
+
+
+OPERATIONS = sorted(name for family in FAMILIES for name in family.names)
 
 
 def family_of(name):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npresnet import backend as backends
-from npresnet.backend import OPERATIONS, Geometry, kernels, reference
-from tests.backend.families import FAMILIES, arguments, family_of
+from npresnet.backend import Geometry, fused, kernels, reference
+from tests.backend.families import OPERATIONS, arguments, family_of
 from tests.oracle.compare import distance, largest, normal, tied
 
 # Of the size of a result, which is at least that of its terms: see compare.py.
@@ -63,19 +63,25 @@ def test_twins_agree_over_random_shapes(name, dtype, data, draw):
     assert_twins_agree(name, arguments(name, setting, rng, draw, dtype))
 
 
+def seam():
+    """Find every operation that may run in two ways, and where it is offered."""
+    return {
+        name: room
+        for room in (backends, fused)
+        for name, value in vars(room).items()
+        if inspect.isfunction(value) and value.__module__ == room.__name__
+    }
+
+
 def test_every_operation_is_in_one_family():
-    assert sorted(n for family in FAMILIES for n in family.names) == sorted(OPERATIONS)
+    assert sorted(seam()) == OPERATIONS
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_twins_have_the_same_signature(name):
-    ours, theirs = getattr(kernels, name), getattr(reference, name)
-    one, other = inspect.signature(ours), inspect.signature(theirs)
-    assert list(one.parameters.values()) == list(other.parameters.values())
-
-
-def test_the_kernels_offer_the_operations_and_nothing_else():
-    assert sorted(kernels.__all__) == sorted(OPERATIONS)
+def test_twins_and_seam_have_the_same_signature(name):
+    rooms = reference, kernels, seam()[name]
+    reads, runs, offers = (inspect.signature(getattr(room, name)) for room in rooms)
+    assert reads == runs == offers
 
 
 @pytest.mark.parametrize(
@@ -86,8 +92,10 @@ def test_the_switch_reaches_every_operation(name, module, monkeypatch):
         call = functools.partial(lambda *told: told, name, operation)
         monkeypatch.setattr(module, operation, call)
     with backends.using_backend(name):
-        for operation in OPERATIONS:
-            assert getattr(backends, operation)(1, 2) == (name, operation, 1, 2)
+        for operation, room in seam().items():
+            function = getattr(room, operation)
+            given = range(len(inspect.signature(function).parameters))
+            assert function(*given) == (name, operation, *given)
 
 
 def test_the_switch_goes_back_even_after_an_error():

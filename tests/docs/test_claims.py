@@ -21,7 +21,7 @@ def batch():
 
 
 def fresh(depth, kind, **options):
-    return nr.models.CifarResNet(depth, shortcut=claims.KINDS[kind], **options)
+    return nr.models.cifar_resnet(depth, shortcut=claims.KINDS[kind], **options)
 
 
 def growth(model, batch):

@@ -7,10 +7,6 @@ import pytest
 
 import npresnet as nr
 from npresnet import functional as f
-from npresnet.functional.norm_relu import (
-    batch_norm_relu_backward,
-    batch_norm_relu_forward,
-)
 
 SHAPE = (3, 4, 5, 3)
 BAD = (np.nan, np.inf, -np.inf)
@@ -57,26 +53,6 @@ def test_frozen_the_gradient_is_scaled_whatever_x_is(
     close(grad_bias, grad.sum(axis=(0, 2, 3), dtype=np.float64), dtype)
 
 
-@pytest.mark.parametrize("adds", [False, True])
-def test_frozen_and_rectified_the_gradient_is_that_of_the_layers(
-    images, vectors, adds, backend, rng, dtype
-):
-    grad, addend = (rng.standard_normal(SHAPE).astype(dtype) for _ in range(2))
-    out, norm_cache, relu_cache, _, _ = batch_norm_relu_forward(
-        images, *vectors, addend if adds else None, training=False
-    )
-    grad_x, *others = batch_norm_relu_backward(
-        grad, norm_cache, relu_cache if adds else None, vectors[1]
-    )
-    through = f.relu_backward(grad, relu_cache)
-    expected = f.batch_norm_backward(through, norm_cache)
-    for actual, wanted in zip((grad_x, *others), expected, strict=False):
-        np.testing.assert_array_equal(actual, wanted)
-    close(grad_x, through * scale(vectors), dtype)
-    assert others[-1] is None if not adds else (others[-1] == through).all()
-    assert np.isnan(out).any() and np.isfinite(grad_x).all()
-
-
 def test_frozen_the_gradient_is_that_of_torch(
     images, vectors, backend, rng, dtype, torch
 ):
@@ -90,18 +66,6 @@ def test_frozen_the_gradient_is_that_of_torch(
     )
     out.backward(torch.from_numpy(grad))
     close(grad_x, x.grad.numpy(), dtype)
-
-
-def test_a_frozen_block_goes_backward_the_same_fused_and_layer_by_layer(
-    images, backend, rng, dtype
-):
-    block = nr.models.BasicBlock(4, 4, dtype=dtype, rng=0).eval()
-    grad = rng.standard_normal(SHAPE).astype(dtype)
-    block(images)
-    fused = block.backward(grad)
-    with nr.nn.layer_by_layer():
-        block(images)
-        np.testing.assert_array_equal(block.backward(grad), fused)
 
 
 # Magnitudes of x whose squares, or the squares' sums, are beyond the dtype.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.backend import kernels, reference
+from npresnet.backend import fused, kernels, reference
 from npresnet.testing import verify
 from npresnet.testing.cases import CASES, Case, operation, select
+from tests.backend.families import OPERATIONS
 
 LINEAR = select(["linear"])
 
@@ -107,22 +108,13 @@ def test_a_wrong_kernel_is_found_where_it_is_used(monkeypatch):
     )
 
 
-# What runs forward only has no gradient to verify: tests/models/test_folded.py has it.
-# The others are no operations of `functional`.
-UNVERIFIED = {
-    "add",
-    "batch_norm_relu",
-    "batch_norm_relu_grad_sums",
-    "fused_conv2d",
-    "sgd_update",
-    "rectified_batch_norm_grad_input",
-    "rectified_batch_norm_grad_sums",
-}
+# What is fused has tests against what it puts together; the others are no operations
+# of `functional`.
+FUSED = {name for name in OPERATIONS if hasattr(fused, name)}
+UNVERIFIED = {"add", "sgd_update", *FUSED}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in nr.backend.OPERATIONS if name not in UNVERIFIED]
-)
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if n not in UNVERIFIED])
 @pytest.mark.parametrize("module", [reference, kernels], ids=["reference", "numba"])
 def test_an_error_of_a_millionth_in_any_part_is_found(monkeypatch, module, name):
     right = getattr(module, name)

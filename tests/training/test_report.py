@@ -65,7 +65,7 @@ def test_accuracy_and_figures_are_those_of_the_run(run, page, words):
         "75,290",
     ):
         assert value in words
-    assert f"<title>CifarResNet on digits: {percent(run.test.accuracy)}</title>" in page
+    assert f"<title>ResNet on digits: {percent(run.test.accuracy)}</title>" in page
 
 
 def test_the_matrix_counts_every_image_once(run, page):

@@ -65,7 +65,7 @@ def requests_of(page, browse, tmp_path):
 def test_the_document_holds_title_result_and_pictures(run, browse):
     document = browse(run.folder / "report.html", "--dump-dom")
     accuracy = f"{100 * run.test.accuracy:.2f} %"
-    assert f"<title>CifarResNet on digits: {accuracy}</title>" in document
+    assert f"<title>ResNet on digits: {accuracy}</title>" in document
     assert document.count("<svg") == 3
     assert document.count("data:image/png") == min(
         24, run.test.total - run.test.correct

@@ -45,33 +45,3 @@ from npresnet.backend.kernels.pool import (
     max_pool2d_grad,
 )
 from npresnet.backend.kernels.shortcut import zero_pad_shortcut, zero_pad_shortcut_grad
-
-__all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_grad",
-    "add",
-    "avg_pool2d",
-    "avg_pool2d_grad",
-    "batch_norm_grad_input",
-    "batch_norm_grad_sums",
-    "batch_norm_normalize",
-    "batch_norm_relu",
-    "batch_norm_relu_grad_sums",
-    "batch_norm_statistics",
-    "conv2d",
-    "conv2d_grad_input",
-    "conv2d_grad_weight",
-    "fused_conv2d",
-    "linear",
-    "linear_grad_input",
-    "linear_grad_weight",
-    "max_pool2d",
-    "max_pool2d_grad",
-    "rectified_batch_norm_grad_input",
-    "rectified_batch_norm_grad_sums",
-    "relu",
-    "relu_grad",
-    "sgd_update",
-    "zero_pad_shortcut",
-    "zero_pad_shortcut_grad",
-]

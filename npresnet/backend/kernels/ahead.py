@@ -81,9 +81,8 @@ def compile_way_back() -> None:
 
     Last things first: the other process comes from the other end. What takes long comes
     before what takes little all the same, so that where the two meet, they do not both
-    compile something long. Left out is what
-    only some networks need, and what the way forward compiles: a gradient by the input
-    of a convolution is a convolution.
+    compile something long. Left out is what only some networks need, and what the way
+    forward compiles: the gradient with respect to a convolution's input is one.
     """
     from npresnet.backend import kernels
 
@@ -100,13 +99,9 @@ def compile_way_back() -> None:
     kernels.conv2d_grad_weight(x, x, near)
     kernels.conv2d_grad_weight(images(64, 8), x, wide)
 
-    mean, inverse_std, weight, bias, *mean_grads = np.zeros((6, 64), np.float32)
+    mean, inverse_std, weight, *mean_grads = np.zeros((5, 64), np.float32)
     statistics = mean, inverse_std
-    kernels.rectified_batch_norm_grad_input(
-        x, x, *statistics, weight, bias, *mean_grads
-    )
-    kernels.rectified_batch_norm_grad_sums(x, x, *statistics, weight, bias)
-    kernels.add(x, x)
     kernels.batch_norm_grad_input(x, x, *statistics, weight, *mean_grads)
-    kernels.batch_norm_relu_grad_sums(x, x, x, *statistics)
+    kernels.batch_norm_grad_sums(x, x, *statistics)
+    kernels.relu_grad(x, np.zeros(x.size // 8, np.uint8))
     kernels.adaptive_avg_pool2d_grad(images(64, 1), (8, 8))

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import pixels
 from npresnet.backend.kernels.compile import dense, kernel
+from npresnet.backend.kernels.masks import rectify_eight, stop_eight
 from npresnet.backend.threads import share_out
 
 Array = NDArray[np.floating[Any]]
+Bits = NDArray[np.uint8]
 
 _PIECE = 1 << 17  # elements; half of it is done before another thread has woken up
 _CACHE_LINE = 16  # elements, at least: pieces end where a cache line does
@@ -46,19 +48,28 @@ def pieces(size: int, unit: int, least: int = 1) -> tuple[int, int]:
     return length, -(-size // length) if size else 0
 
 
-def relu(x: Array) -> Array:
+def relu(x: Array) -> tuple[Array, Bits]:
     """See `reference.relu`."""
     out, row = room_like(x)
+    mask = memory.empty((-(-x.size // 8),), np.uint8)
     length, count = pieces(x.size, _CACHE_LINE)
-    share_out(_relu, count, row, flat(x), length)
-    return out
+    share_out(_relu, count, row, mask, flat(x), length)
+    return out, mask
 
 
-def relu_grad(grad_output: Array, out: Array) -> Array:
+def relu_grad(grad_output: Array, mask: Bits) -> Array:
     """See `reference.relu_grad`."""
+    grad_input, row = room_like(grad_output)
+    length, count = pieces(grad_output.size, _CACHE_LINE)
+    share_out(_relu_grad, count, row, flat(grad_output), mask, length)
+    return grad_input
+
+
+def stopped(grad_output: Array, out: Array) -> Array:
+    """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
     grad_input, row = room_like(out)
     length, count = pieces(out.size, _CACHE_LINE)
-    share_out(_relu_grad, count, row, flat(grad_output), flat(out), length)
+    share_out(_stopped, count, row, flat(grad_output), flat(out), length)
     return grad_input
 
 
@@ -71,16 +82,37 @@ def add(a: Array, b: Array) -> Array:
 
 
 @kernel
-def _relu(out, x, length, first, last):
-    out = out[first * length : last * length]
-    x = x[first * length : last * length]
-    zero = x.dtype.type(0)
-    for i in range(len(x)):
-        out[i] = zero if x[i] <= zero else x[i]
+def _relu(out, mask, x, length, first, last):
+    begin, end = first * length, min(last * length, len(x))
+    whole = end - end % 8  # pieces begin at whole bytes; the last may end within one
+    for i in range(begin, whole, 8):
+        mask[i >> 3] = rectify_eight(out, x, i)
+    if whole < end:
+        zero, bits = x.dtype.type(0), 0
+        for i in range(whole, end):
+            if x[i] <= zero:
+                out[i] = zero
+            else:
+                out[i] = x[i]
+                bits |= 1 << (i - whole)
+        mask[whole >> 3] = bits
 
 
 @kernel
-def _relu_grad(grad_input, grad_output, out, length, first, last):
+def _relu_grad(grad_input, grad_output, mask, length, first, last):
+    begin, end = first * length, min(last * length, len(grad_output))
+    whole = end - end % 8
+    for i in range(begin, whole, 8):
+        stop_eight(grad_input, grad_output, i, mask[i >> 3])
+    if whole < end:
+        zero, bits = grad_output.dtype.type(0), mask[whole >> 3]
+        for i in range(whole, end):
+            passes = bits >> (i - whole) & 1
+            grad_input[i] = grad_output[i] if passes else zero
+
+
+@kernel
+def _stopped(grad_input, grad_output, out, length, first, last):
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     out = out[first * length : last * length]

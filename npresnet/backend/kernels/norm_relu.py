@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.elementwise import flat, relu_grad, room_like
+from npresnet.backend.kernels.elementwise import flat, room_like, stopped
 from npresnet.backend.kernels.norm import (
     add_products,
     add_two_products,
@@ -75,7 +75,7 @@ def rectified_batch_norm_grad_sums(
     share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
 
     def masked() -> Array:
-        return relu_grad(grad_output, batch_norm_relu(x, *vectors))
+        return stopped(grad_output, batch_norm_relu(x, *vectors))
 
     return totals(sums, products, masked, x, mean, inverse_std)
 

@@ -75,12 +75,14 @@ def _block_shortcut_unmasked(g, caches):
 
 
 def _block_last_relu_forgotten(g, caches):
-    open_everywhere = F.ReluCache(np.ones_like(caches["relu2"].out))
+    relu2 = caches["relu2"]
+    open_everywhere = relu2._replace(mask=np.full_like(relu2.mask, 255))
     return block_backward(g, {**caches, "relu2": open_everywhere})
 
 
 def _block_first_relu_forgotten(g, caches):
-    open_everywhere = F.ReluCache(np.ones_like(caches["relu1"].out))
+    relu1 = caches["relu1"]
+    open_everywhere = relu1._replace(mask=np.full_like(relu1.mask, 255))
     return block_backward(g, {**caches, "relu1": open_everywhere})
 
 

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.backend.reference import packed
 from npresnet.lens.bugs.registry import bug
 
 Array = NDArray[np.floating[Any]]
 
 
 @bug(
-    "npresnet.backend:relu_grad",
+    "npresnet.backend:relu",
     seen_in="ASGDLO",
     symptom="nothing on random inputs; gradients leak through padding, dead channels "
     "and a batch norm whose gamma starts at 0",
 )
-def relu_gradient_one_at_zero(grad_output: Array, out: Array) -> Array:
+def relu_gradient_one_at_zero(x: Array) -> tuple[Array, NDArray[np.uint8]]:
     """Let the gradient through at exactly 0."""
-    return np.where(out < 0, out.dtype.type(0), grad_output)
+    return np.where(x < 0, x.dtype.type(0), x), packed(~(x < 0))
 
 
 @bug(
@@ -29,6 +30,6 @@ def relu_gradient_one_at_zero(grad_output: Array, out: Array) -> Array:
     symptom="all gradients that pass are positive; maps look crisp and weights learn "
     "nothing true",
 )
-def relu_masked_by_gradient(grad_output: Array, out: Array) -> Array:
+def relu_masked_by_gradient(grad_output: Array, mask: NDArray[np.uint8]) -> Array:
     """Stop negative gradients instead of those that belong to negative inputs."""
-    return np.where(grad_output <= 0, out.dtype.type(0), grad_output)
+    return np.where(grad_output <= 0, grad_output.dtype.type(0), grad_output)

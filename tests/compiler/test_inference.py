@@ -80,10 +80,102 @@ def test_it_has_no_backward_pass_and_says_so(rng):
         twin.backward(np.ones((1, 10), np.float32))
 
 
-@pytest.mark.parametrize("model", [nr.nn.ReLU(), nr.models.BasicBlock(3, 3)])
-def test_what_is_no_network_is_refused(model):
-    with pytest.raises(TypeError, match="must be a ResNet or a CifarResNet"):
+@pytest.mark.parametrize("model", [None, 3, "resnet8", nr.models.resnet8])
+def test_what_is_no_module_is_refused(model):
+    with pytest.raises(TypeError, match="model must be a Module"):
         nr.inference(model)
+
+
+def assert_twin_agrees(model, x):
+    expected = model.eval()(x)
+    twin = nr.inference(model)
+    size = np.abs(expected).max()
+    np.testing.assert_allclose(twin(x), expected, rtol=0, atol=1e-10 * size)
+    return twin
+
+
+F64 = {"dtype": np.float64, "rng": 0}
+
+
+def test_a_row_of_layers_is_folded_and_its_places_stay(rng):
+    model = nr.nn.Sequential(
+        nr.nn.Conv2d(3, 4, 3, **F64),
+        nr.nn.BatchNorm2d(4, dtype=np.float64),
+        nr.nn.ReLU(),
+        nr.models.BasicBlock(4, 4, **F64),
+        nr.nn.Conv2d(4, 5, 1, **F64),
+        nr.nn.BatchNorm2d(5, dtype=np.float64),
+        nr.nn.MaxPool2d(2),
+        nr.nn.Conv2d(5, 2, 1, **F64),
+    )
+    model.load_state_dict(random_state(model, rng))
+    twin = assert_twin_agrees(model, rng.standard_normal((2, 3, 9, 8)))
+    kinds = [type(part).__name__ for part in twin.children()]
+    empty = "Sequential"
+    assert kinds == [
+        *("FusedConv2d", empty, empty, "FusedBlock"),
+        *("FusedConv2d", empty, "MaxPool2d", "Conv2d"),
+    ]
+
+
+class Doubled(nr.models.BasicBlock):
+    def branch_forward(self, x):
+        return 2 * super().branch_forward(x)
+
+
+class TwoWays(nr.nn.Module):
+    """Somebody's own network, with a block that is called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nr.models.BasicBlock(3, 3, **F64)
+        self.own = Doubled(3, 3, **F64)
+
+    def forward(self, x):
+        return self.own(self.block(self.block(x))) - x
+
+
+def test_classes_of_ones_own_keep_their_forward_pass(rng):
+    model = TwoWays()
+    model.load_state_dict(random_state(model, rng))
+    twin = assert_twin_agrees(model, rng.standard_normal((2, 3, 6, 5)))
+    assert type(twin.block).__name__ == "FusedBlock"
+    assert type(twin.own) is Doubled
+
+
+@pytest.mark.parametrize("where", ["on the class", "on one block", "on a layer"])
+def test_replaced_methods_are_honoured(where, rng, monkeypatch):
+    model = trained("resnet8", np.float64, rng)
+    plain, right = nr.inference(model), model.layer2[0].branch_forward
+    if where == "on the class":
+        monkeypatch.setattr(
+            nr.models.BasicBlock,
+            "branch_forward",
+            lambda self, x: self.bn2(self.conv2(self.conv1(x))),
+        )
+    elif where == "on one block":
+        model.layer2[0].branch_forward = lambda x: 3 * right(x)
+    else:
+        model.layer2[0].relu.forward = np.tanh
+    x = rng.standard_normal((2, 3, 9, 8))
+    twin = assert_twin_agrees(model, x)
+    assert type(twin.layer2[0]) is nr.models.BasicBlock
+    assert np.abs(plain(x) - twin(x)).max() > 1e-3
+
+
+def test_a_twins_parts_have_the_models_names_and_can_be_replaced(rng):
+    model = trained("resnet8", np.float64, rng)
+    twin = nr.inference(model)
+    assert [name for name, _ in twin.named_children()] == [
+        *("conv1", "maxpool", "layer1", "layer2", "layer3", "avgpool", "fc")
+    ]
+    x = rng.standard_normal((2, 3, 9, 8))
+    before = twin(x)
+    twin.layer2 = nr.inference(trained("resnet8", np.float64, rng)).layer2
+    assert np.abs(twin(x) - before).max() > 1e-3
+    assert twin.fc.in_features == 64
+    with pytest.raises(AttributeError):
+        twin.no_such_part  # noqa: B018
 
 
 @pytest.mark.parametrize(
