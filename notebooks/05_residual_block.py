@@ -84,7 +84,7 @@ assert np.array_equal(grad_sum, g * (total > 0))
 #
 # Each call puts its cache on a stack, and each backward pass takes the latest off. The
 # call behind the addition was the last. That is why `grad_sum` has to be computed
-# before the branch goes backward: [`take`](../npresnet/nn/module.py#L135-L152 "Module.take").
+# before the branch goes backward: [`pop_cache`](../npresnet/nn/module.py#L135-L152 "Module.pop_cache").
 #
 # </details>
 #

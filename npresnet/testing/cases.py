@@ -372,7 +372,9 @@ def _imagenet(
     def make() -> Module:
         widths = width, 2 * width, 4 * width, 8 * width
         stem = models.Stem(width)
-        return models.ResNet(block, layers, 5, widths=widths, stem=stem, dtype=F64)
+        return models.ResNet(
+            block, layers, 5, widths=widths, stem=stem, dtype=F64, seed=1
+        )
 
     detail = f"{width} channels for 64, {sum(layers)} blocks"
     return _both_modes("network", name, detail, make, _LARGE)

@@ -38,16 +38,17 @@ def go_backward(module: Module, upstream: Array, **options: bool) -> Any:
         raise GradientError(
             f"backward found no cache in {_label(names.get(id(culprit), ''), culprit)}:"
             " its forward must call self.push_cache(...) once for every "
-            "self.pop_cache() of its backward, and must be run by calling the module, not its forward"
+            "self.pop_cache() of its backward, and must be run by calling the module, "
+            "not its forward"
         ) from error
 
 
 def _taker(error: BaseException) -> Module | None:
-    """Return the module whose `Module.take` raised, if that is what happened."""
+    """Return the module whose `Module.pop_cache` raised, if that is what happened."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or trace.tb_frame.f_code is not Module.take.__code__:
+    if trace is None or trace.tb_frame.f_code is not Module.pop_cache.__code__:
         return None
     taker = trace.tb_frame.f_locals["self"]
     return taker if isinstance(taker, Module) else None

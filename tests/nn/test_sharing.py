@@ -119,7 +119,7 @@ def test_what_a_thread_has_kept_goes_with_it():
 
     def go_forward():
         layer(np.ones((1, 1, 2, 2)))
-        seen.append(weakref.ref(layer.caches[-1].out))
+        seen.append(weakref.ref(layer.caches[-1].mask))
         assert seen[0]() is not None
 
     thread = threading.Thread(target=go_forward)
@@ -133,7 +133,7 @@ def test_what_a_thread_has_kept_goes_with_it():
 def test_a_model_goes_with_all_that_threads_have_kept():
     layer = nn.ReLU()
     layer(np.ones((1, 1, 2, 2)))
-    cache = weakref.ref(layer.caches[-1].out)
+    cache = weakref.ref(layer.caches[-1].mask)
     del layer
     gc.collect()
     assert cache() is None

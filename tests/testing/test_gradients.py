@@ -226,7 +226,7 @@ class ForgetsTheWeightWhereTheInputIsSpared(Doubled):
         (ReturnsFloat32, "^x .* of its dtype float64, got one of float32$"),
         (ReturnsATextOfIt, "^x .* needs a gradient, got str$"),
         (ReturnsTwo, r"^backward returned 2 gradients for 1 input\(s\)$"),
-        (KeepsNothing, r"^backward found no cache in KeepsNothing: .*self\.keep"),
+        (KeepsNothing, r"^backward found no cache in KeepsNothing: .*self\.push_cache"),
         (KeepsTwice, r"^backward left 1 cache\(s\) in KeepsTwice"),
         (GivesAWrongWeightGradientShape, r"^weight .* got one of shape \(1, 3\)$"),
         (OverwritesItsInput, "^forward changed input 0 in place"),
