@@ -446,7 +446,7 @@ for layer in [
 # ends:
 
 # %%
-nr.course.source(nr.models.CifarResNet.forward)
+nr.course.source(nr.models.ResNet.forward)
 
 # %% [markdown]
 # Follow the shapes. **Predict**, for an image of 32x32 and for one of 45x61: which of

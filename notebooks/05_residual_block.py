@@ -52,8 +52,7 @@ assert np.allclose(block(x), y, rtol=1e-12, atol=1e-12)
 nr.course.source(nr.models.blocks.ResidualBlock.forward)
 
 # %% [markdown]
-# (`fused` is the same computation in fewer passes over memory. What to read is below
-# it.) The branch:
+# The branch:
 
 # %%
 nr.course.source(nr.models.BasicBlock.branch_forward)

@@ -610,10 +610,9 @@ assert reached["3x3 convolution"] > 2 * reached["addition"]
 
 # %% [markdown]
 # **"To make a network faster, save multiplications."** Right of the bend, yes. Left of it
-# save *passes over memory*: this is why the package computes bias, addition and ReLU
-# before results leave the registers, and batch norm, addition and ReLU in one pass.
-# It is also why a batch helps a linear layer: with $N$ images each weight that comes
-# from memory is used $N$ times.
+# save *passes over memory*: this is why `nr.inference` computes bias, addition and ReLU
+# before results leave the registers. It is also why a batch helps a linear layer: with
+# $N$ images each weight that comes from memory is used $N$ times.
 
 # %%
 for N in (1, 4, 16, 64):
