@@ -326,7 +326,7 @@ print("8 pixels, window 3, stride 2: gradient of the last row", grad7[0, 0, 7])
 
 # %%
 def loss(x, weight):
-    """Weigh the output with g: its gradient by the output is g."""
+    """Weigh the output with g: its gradient with respect to the output is g."""
     out, _ = F.conv2d_forward(x, weight, stride=2, padding=1)
     return (out * g).sum()
 
@@ -380,7 +380,7 @@ assert forward == by_weight == by_input
 # %% [markdown]
 # ## The kernel turns after all
 #
-# There is a second way to write the gradient by the input. Pixel $p$ was seen by output
+# There is a second way to write the gradient with respect to the input. Pixel $p$ was seen by output
 # $u$ through tap $i = p - u$: the further on the output, the *earlier* the tap. So at
 # stride 1 the gradient is itself a convolution, of $g$ with the kernels turned by 180
 # degrees, and with the roles of $K$ and $C$ exchanged.
@@ -412,7 +412,7 @@ assert not np.allclose(F.conv2d_forward(g1, not_turned, padding=1)[0], grad_x1)
 
 # %%
 def backward_by_hand(g, x, weight, geometry):
-    """Return the gradients by x and weight, from matrices."""
+    """Return the gradients with respect to x and weight, from matrices."""
     K = len(weight)
     columns = reference.im2col(x, geometry)
     kernels, g_rows = weight.reshape(K, -1), g.reshape(len(x), K, -1)
@@ -482,7 +482,7 @@ def add_back(columns, length, stride):
 nr.course.check("02.4", add_back)
 
 # %% [markdown]
-# **5.** The gradient by the weights, as a matrix: `grad_rows` is `(N, K, places)`,
+# **5.** The gradient with respect to the weights, as a matrix: `grad_rows` is `(N, K, places)`,
 # `columns` is `(N, taps, places)`; return `(K, taps)`.
 
 

@@ -513,7 +513,7 @@ def picture(upstream, mean, variance):
             ax.axhline(0, color=style.TICKS, linewidth=0.8)
             ax.set(title=title, xlabel="i", xticks=place, ylim=(-1.4, 2.2))
             ax.legend(fontsize=8, loc="upper left", ncols=3, columnspacing=1)
-        left.set_ylabel("gradient by x[i]")
+        left.set_ylabel("gradient with respect to x[i]")
     return figure
 
 
@@ -799,7 +799,7 @@ nr.course.source(reference.batch_norm_statistics)
 
 # %%
 def batch_norm_by_hand(x, g, weight, bias, mean, var, training, eps):
-    """Return the output, and the gradients by x, weight and bias."""
+    """Return the output, and the gradients with respect to x, weight and bias."""
     axes = (0, 2, 3)
     if training:
         mean, var = x.mean(axis=axes), x.var(axis=axes)

@@ -622,7 +622,7 @@ for N in (1, 4, 16, 64):
     assert np.isclose(value, N / 2, rtol=0.05)
 
 # %% [markdown]
-# ## The gradient by the weights
+# ## The gradient with respect to the weights
 #
 # What is the fastest order of loops for $\partial \ell / \partial w$? Each weight
 # collects, over all places, what it saw times what came back:
@@ -736,7 +736,7 @@ for name, (out, tolerance) in ways.items():
 # [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
 # border, [Winograd](../npresnet/backend/kernels/winograd.py#L289-L300 "_convolve"), the
-# [gradient by the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
+# [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
 # [`share_out`](../npresnet/backend/threads.py#L274-L285 "share_out"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
@@ -796,7 +796,7 @@ def winograd_saving(m, r):
 nr.course.check("12.4", winograd_saving)
 
 # %% [markdown]
-# **5.** Write the gradient by the weights as a sum of outer products. `windows` is
+# **5.** Write the gradient with respect to the weights as a sum of outer products. `windows` is
 # `(taps, places)`, `gradients` is `(K, places)`; return `(K, taps)`.
 
 

@@ -470,7 +470,7 @@ def grad_cam(features, gradients):
 nr.course.check("13.2", grad_cam)
 
 # %% [markdown]
-# **3.** One map from the gradient by a *colour* image, `(C, H, W)`: at every pixel the
+# **3.** One map from the gradient with respect to a *colour* image, `(C, H, W)`: at every pixel the
 # largest magnitude over the channels.
 
 

@@ -11,11 +11,11 @@ import npresnet
 
 PACKAGE = Path(npresnet.__file__).parent
 
-# Which rooms a room may import from. backend <- functional <- nn <- models is the
-# column of the house; the rooms beside it know of the column, not of each other. What
-# opens, reads and shows the files of others lies below them all.
+# Which rooms a room may import from. backend <- functional <- nn <- models <- compiler
+# is the column of the house; the rooms beside it know of the column, not of each other.
+# What opens, reads and shows the files of others lies below them all.
 BELOW = ["untrusted"]
-COLUMN = ["backend", "functional", "nn", "models"]
+COLUMN = ["backend", "functional", "nn", "models", "compiler"]
 BESIDE = ["optim", "data", "weights", "plots", "testing"]
 ABOVE = ["training", "lens"]  # the lens trains networks to compare them
 ALLOWED = (

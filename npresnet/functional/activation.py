@@ -59,7 +59,7 @@ def relu_backward(grad_output: Array, cache: ReluCache) -> Array:
     Parameters
     ----------
     grad_output : ndarray of the shape of x
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : ReluCache
         From `relu_forward`.
 

@@ -116,12 +116,12 @@ def conv2d_backward(
     input_grad: bool = True,
     weight_grad: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Turn the gradient by a convolution's output into those by its arguments.
+    """Carry the gradient of a convolution's output back to its arguments.
 
     Parameters
     ----------
     grad_output : ndarray of shape (N, K, OH, OW)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : Conv2dCache
         From `conv2d_forward`.
     input_grad, weight_grad : bool

@@ -71,12 +71,12 @@ def linear_backward(
     input_grad: bool = True,
     weight_grad: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Turn the gradient by a linear layer's output into those by its arguments.
+    """Carry the gradient of a linear layer's output back to its arguments.
 
     Parameters
     ----------
     grad_output : ndarray of shape (N, O)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : LinearCache
         From `linear_forward`.
     input_grad, weight_grad : bool

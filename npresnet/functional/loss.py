@@ -141,7 +141,7 @@ def cross_entropy_forward(
 def cross_entropy_backward(
     grad_output: float | Array, cache: CrossEntropyCache
 ) -> Array:
-    """Return the gradient of the loss by the logits.
+    """Return the gradient of the loss with respect to the logits.
 
     Parameters
     ----------

@@ -163,12 +163,12 @@ def _moments(
 def batch_norm_backward(
     grad_output: Array, cache: BatchNormCache
 ) -> tuple[Array, Array | None, Array | None]:
-    """Turn the gradient by batch norm's output into those by its arguments.
+    """Carry the gradient of batch norm's output back to its arguments.
 
     Parameters
     ----------
     grad_output : ndarray of shape (N, C, H, W)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : BatchNormCache
         From `batch_norm_forward`.
 
@@ -215,8 +215,8 @@ def batch_norm_backward(
 def _frozen_grad_input(grad_output: Array, inverse_std: Array, weight: Array) -> Array:
     """Return grad_output * weight * inverse_std: (N, C, H, W).
 
-    Frozen batch norm is linear but for its constants, so that its gradient by x is the
-    same map without them: x plays no part, not even where it is not finite.
+    Frozen batch norm is linear but for its constants, so that its gradient with respect
+    to x is the same map without them: x plays no part, not even where it is not finite.
     """
     zero = np.zeros_like(weight)
     grad_x: Array = backend.batch_norm_normalize(

@@ -98,7 +98,7 @@ def max_pool2d_backward(grad_output: Array, cache: MaxPool2dCache) -> Array:
     Parameters
     ----------
     grad_output : ndarray of shape (N, C, OH, OW)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : MaxPool2dCache
         From `max_pool2d_forward`.
 
@@ -179,7 +179,7 @@ def avg_pool2d_backward(grad_output: Array, cache: AvgPool2dCache) -> Array:
     Parameters
     ----------
     grad_output : ndarray of shape (N, C, OH, OW)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : AvgPool2dCache
         From `avg_pool2d_forward`.
 
@@ -244,7 +244,7 @@ def adaptive_avg_pool2d_backward(
     Parameters
     ----------
     grad_output : ndarray of shape (N, C, OH, OW)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : AdaptiveAvgPool2dCache
         From `adaptive_avg_pool2d_forward`.
 

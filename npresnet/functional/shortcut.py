@@ -87,7 +87,7 @@ def zero_pad_shortcut_backward(
     Parameters
     ----------
     grad_output : ndarray of shape (N, K, OH, OW)
-        Gradient of the loss by the output.
+        Gradient of the loss with respect to the output.
     cache : ZeroPadShortcutCache
         From `zero_pad_shortcut_forward`.
 

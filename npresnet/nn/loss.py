@@ -67,7 +67,7 @@ class CrossEntropyLoss(Module):
         return loss
 
     def backward(self, grad_output: float | Array = 1.0) -> Array:
-        """Return the gradient by the logits, (N, classes).
+        """Return the gradient with respect to the logits, (N, classes).
 
         With reduction "none", `grad_output` has one number for each image.
         """

@@ -24,7 +24,7 @@ def _scores(twin, images, target):
 
 
 def saliency(twin, x, target):
-    """Return the logits, the classes and the gradient by the images."""
+    """Return the logits, the classes and the gradient with respect to the images."""
     images = torch.tensor(x, requires_grad=True)
     logits, chosen, score = _scores(_without_inplace(twin), images, target)
     (gradient,) = torch.autograd.grad(score, images)

@@ -283,16 +283,16 @@ EXERCISES = (
         judge=by_value(),
         hints=(
             "The bias is added to every value of the channel. What is its gradient, in "
-            "terms of the gradient by x?",
-            "It is the sum of the gradient by x over the channel.",
+            "terms of the gradient with respect to x?",
+            "It is the sum of the gradient with respect to x over the channel.",
         ),
         because="A bias shifts the channel, and the batch's own mean takes any shift "
         "away. A running mean does not know of it: gamma/sigma * 12.",
         mistakes=(
             Mistake(
                 (12.0, 12.0),
-                "that is the gradient by batch norm's own bias; it has still to go "
-                "through batch norm.",
+                "that is the gradient with respect to batch norm's own bias; it has "
+                "still to go through batch norm.",
             ),
             Mistake((48.0, 48.0), "in training, the mean depends on x."),
             Mistake((48.0, 0.0), "the two are the other way round."),

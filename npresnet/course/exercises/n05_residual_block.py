@@ -160,7 +160,7 @@ EXERCISES = (
         hints=(
             "Backward in three moves: the ReLU, the addition, the fork.",
             "The mask is where x @ w + x is positive. What does the branch make of the "
-            "gradient by x @ w? It is a linear layer: grad @ w.T.",
+            "gradient with respect to x @ w? It is a linear layer: grad @ w.T.",
         ),
         because="One mask for both ways, the branch's transpose, and a sum.",
         mistakes=(

@@ -165,8 +165,8 @@ EXERCISES = (
             ),
             Mistake(
                 ("bn3.bias", "bn3.weight", "conv3.weight"),
-                "the gradient by the input of that batch norm is multiplied by its "
-                "weight, 0, before it comes to conv3.",
+                "the gradient with respect to the input of that batch norm is "
+                "multiplied by its weight, 0, before it comes to conv3.",
             ),
         ),
     ),
