@@ -324,5 +324,7 @@ class PooledConv(Module):
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Carry the gradient back to x; None if spared."""
-        grad = self.bn.backward(self.relu.backward(grad_output))
-        return self.conv.backward(self.maxpool.backward(grad), input_grad)
+        grad = self.relu.backward(grad_output)
+        grad = self.bn.backward(grad)
+        grad = self.maxpool.backward(grad)
+        return self.conv.backward(grad, input_grad)

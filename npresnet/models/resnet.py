@@ -208,7 +208,8 @@ class ResNet(Module):
             grad = stage.backward(grad)
         if self.maxpool is not None:
             grad = self.maxpool.backward(grad)
-        grad = self.bn1.backward(self.relu.backward(grad))
+        grad = self.relu.backward(grad)  # one name: each gradient frees the one before
+        grad = self.bn1.backward(grad)
         return self.conv1.backward(grad, input_grad)
 
     def _draw_weights(
