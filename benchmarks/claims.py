@@ -152,7 +152,11 @@ def at_least_one(settings: Settings) -> Table:
 
 def averaged(settings: Settings) -> Table:
     """Yield how far the gradient is from the sum, and what a mean would make of it."""
-    yield "network", "error of the sum", "gradient with respect to the images, if averaged"
+    yield (
+        "network",
+        "error of the sum",
+        "gradient with respect to the images, if averaged",
+    )
     for name, model, batch in settings.networks():
         book = nr.lens.ledger(model, *batch)
         with nr.lens.bugs.inject("fork_gradient_averaged"):

@@ -26,34 +26,14 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
+from benchmarks.sentences import ROOT, missing
 from npresnet.cli import main as npresnet
 from npresnet.training.metrics import read_metrics
 
-ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "docs" / "figures.json"
 _PUBLISHED = (
     "--model resnet20 --shortcut A --dataset cifar10 --normalization imagenet".split()
 )
-
-
-class Figure(float):
-    """A number as pages write it.
-
-    ``{:.1p}`` is a percentage without its sign, ``{:2r}`` rounds to two digits that
-    count, ``{:w}`` is a word.
-    """
-
-    def __format__(self, form: str) -> str:
-        if form == "w":
-            return "none one two three four five six seven eight nine".split()[
-                round(self)
-            ]
-        if form.endswith("p"):
-            return format(100 * self, f"{form[:-1]}f")
-        if form.endswith("r"):
-            digits = int(form[:-1]) - 1 - math.floor(math.log10(abs(self)))
-            return format(round(float(self), digits), f",.{max(digits, 0)}f")
-        return format(float(self), form)
 
 
 class Settings:
@@ -439,7 +419,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), metavar="GROUP")
     parser.add_argument("--compare", action="store_true")
     options = parser.parse_args(arguments)
-    from benchmarks.sentences import missing
 
     if not options.compare:
         if options.data_dir is None or options.weights is None:

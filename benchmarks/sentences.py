@@ -1,17 +1,39 @@
 """Where the pages quote figures of `benchmarks.figures`, word for word.
 
-Braces are figures of docs/figures.json, as `group[name]`; see `figures.Figure` for how
+Braces are figures of docs/figures.json, as `group[name]`; see `Figure` for how
 they are written. White space in the pages is as it likes.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import ROOT, Figure
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Figure(float):
+    """A number as pages write it.
+
+    ``{:.1p}`` is a percentage without its sign, ``{:2r}`` rounds to two digits that
+    count, ``{:w}`` is a word.
+    """
+
+    def __format__(self, form: str) -> str:
+        if form == "w":
+            return "none one two three four five six seven eight nine".split()[
+                round(self)
+            ]
+        if form.endswith("p"):
+            return format(100 * self, f"{form[:-1]}f")
+        if form.endswith("r"):
+            digits = int(form[:-1]) - 1 - math.floor(math.log10(abs(self)))
+            return format(round(float(self), digits), f",.{max(digits, 0)}f")
+        return format(float(self), form)
+
 
 LENS, DEPTH = "docs/lens.md", "docs/lens_depth.md"
 LESIONS, CLAIMS = "docs/lens_lesions.md", "docs/claims.md"
