@@ -252,7 +252,7 @@ def read_known_config(folder: RunFolder) -> dict[str, Any]:
         If it cannot be read, or one of them has none: it was trained from Python.
     """
     from npresnet import data, models
-    from npresnet.models.cifar import Shortcut
+    from npresnet.models.resnet import Shortcut
 
     config = folder.read_config()
     named = {
