@@ -59,5 +59,6 @@ def datasets(as_json: bool) -> None:
             f"{entry.name}: {entry.train:,} training and {entry.test:,} test images "
             f"of {shape}, {entry.classes} classes"
         )
-        click.echo(f"  where   {entry.where}")
-        click.echo(f"  source  {entry.source}")
+        options.print_table(
+            None, [("  where", entry.where), ("  source", entry.source)]
+        )

@@ -43,12 +43,16 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         plain = {name.replace(" ", "_"): value for name, value in facts.items()}
         options.print_json({**plain, "checks": results, "healthy": healthy})
     else:
-        width = max(map(len, facts))
-        for name, value in facts.items():
-            click.echo(f"{name:<{width}}  {value}")
+        options.print_table(None, list(facts.items()))
         click.echo()
-        for name, passed, detail in checks:
-            click.echo(f"{'ok    ' if passed else 'FAILED'}  {name}: {detail}")
+        options.print_table(
+            None,
+            [
+                ("ok" if passed else "FAILED", f"{name}: {detail}")
+                for name, passed, detail in checks
+            ],
+            least=(len("FAILED"),),
+        )
     if not healthy:
         ctx.exit(1)
 

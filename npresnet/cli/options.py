@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from npresnet._json import to_json
+from npresnet._tables import columns
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -100,21 +103,27 @@ def print_json(value: Any) -> None:
     click.echo(to_json(value))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows in columns: text to the left, numbers to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    columns = list(zip(header, *cells, strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
+def print_table(
+    header: Sequence[str] | None,
+    rows: Sequence[Sequence[Any]],
+    *,
+    least: Sequence[int] = (),
+) -> None:
+    """Print rows in columns: text to the left, numbers to the right.
+
+    On a terminal that is too narrow, the widest column's texts go on below; files and
+    pipes get whole lines. `least` is as `npresnet._tables.columns` takes it.
+    """
+    texts = [] if header is None else [list(header)]
+    texts += [[_cell(value) for value in row] for row in rows]
     to_right = [
         bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
-        for i in range(len(header))
+        for i in range(len(texts[0]))
     ]
-    for line in [list(header), *cells]:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, to_right, strict=True)
-        ]
-        click.echo("  ".join(padded).rstrip())
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    # The last place stays free: some consoles begin a new line when it is taken.
+    width = shutil.get_terminal_size().columns - 1 if is_terminal else None
+    click.echo(columns(texts, to_right, least=least, width=width))
 
 
 def parse_normalization(

@@ -252,7 +252,7 @@ def read_known_config(folder: RunFolder) -> dict[str, Any]:
         If it cannot be read, or one of them has none: it was trained from Python.
     """
     from npresnet import data, models
-    from npresnet.models.cifar import Shortcut
+    from npresnet.models.resnet import Shortcut
 
     config = folder.read_config()
     named = {
@@ -327,19 +327,16 @@ def build_model(
     ValueError
         If there is no such network, or it does not take `shortcut`.
     """
-    import npresnet
+    from npresnet import models
 
     choice = {} if shortcut is None else {"shortcut": shortcut}
-    try:
-        return npresnet.models.create(
-            name, num_classes=classes, seed=seed, in_channels=in_channels, **choice
-        )
-    except TypeError as error:
-        if "shortcut" not in str(error):
-            raise
+    if choice and name in models.names() and not _has_shortcuts_to_choose(name):
         raise ValueError(
             f"--shortcut: {name} has no such choice; only CIFAR's ResNets have"
-        ) from None
+        )
+    return models.create(
+        name, num_classes=classes, seed=seed, in_channels=in_channels, **choice
+    )
 
 
 def load_data(

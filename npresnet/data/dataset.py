@@ -139,6 +139,7 @@ class Dataset:
         -------
         str
             SHA-256 in hexadecimal digits. Class names and normalisation do not enter.
+            Every run's ``config.json`` keeps it, so that it must not change.
         """
         checksum = hashlib.sha256(repr(self.images.shape).encode())
         checksum.update(self.images.reshape(-1).data)

@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from npresnet._files import OpenFolder, write_text
 from npresnet._json import to_json
 from npresnet.nn import Module
@@ -137,25 +135,6 @@ class KeptPoints:
                     "name another file, or remove it"
                 )
         return points
-
-
-def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Hash arrays with their names, types and shapes, whatever their strides.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> a = np.arange(6.0).reshape(2, 3)
-    >>> digest({"a": a}) == digest({"a": np.asfortranarray(a)})
-    True
-    >>> digest({"a": a}) == digest({"a": a.reshape(3, 2)})
-    False
-    """
-    checksum = hashlib.sha256()
-    for name, array in arrays.items():
-        checksum.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        checksum.update(array.tobytes())
-    return checksum.hexdigest()
 
 
 def structure(model: Module) -> str:

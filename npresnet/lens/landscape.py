@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import backend
+from npresnet._digests import digest
 from npresnet.functional import cross_entropy_forward
 from npresnet.lens.directions import Direction, cosine, random_direction
-from npresnet.lens.kept_points import KeptPoints, digest, structure
+from npresnet.lens.kept_points import KeptPoints, structure
 from npresnet.lens.landscape_result import Landscape, LandscapeRow
 from npresnet.lens.passes import (
     Progress,

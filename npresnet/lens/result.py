@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from npresnet._files import replacing
+from npresnet._tables import columns
 
 if TYPE_CHECKING:
     from npresnet.plots.style import Figure
@@ -186,23 +187,16 @@ class Table:
 
     def to_right(self) -> list[bool]:
         """Tell which columns hold numbers, which stand to the right."""
-        columns = zip(*self.values, strict=True)
-        return [all(_is_number(v) or v is None for v in values) for values in columns]
+        return [
+            all(_is_number(value) or value is None for value in values)
+            for values in zip(*self.values, strict=True)
+        ]
 
     def __str__(self) -> str:
         cells, to_right = self.cells(), self.to_right()
         if not cells:
             return ""
-        columns = zip(self.titles, *cells, strict=True)
-        widths = [max(map(len, texts)) for texts in columns]
-        lines = [
-            "  ".join(
-                text.rjust(width) if right else text.ljust(width)
-                for text, width, right in zip(line, widths, to_right, strict=True)
-            ).rstrip()
-            for line in [list(self.titles), *cells]
-        ]
-        return "\n".join(lines)
+        return columns([self.titles, *cells], to_right)
 
     def html(self) -> str:
         """Write the table for a notebook."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from npresnet._tables import columns
 from npresnet.backend import using_backend
 from npresnet.testing.cases import CASES, Case
 from npresnet.testing.form import GradientError
@@ -21,6 +22,7 @@ Progress = Callable[[int, int, str], None]
 # an order of its own.
 _AGREEMENT = 1e-9
 
+_HEADS = ("cases", "gradients", "worst error", "backends differ by", "seconds")
 _EXPLANATION = """\
 Each gradient of a backward pass, in float64, against a difference of forward passes:
   sum(grad * v)  and  (f(t + h*v) - f(t - h*v)) / (2*h)   along a random direction v\
@@ -138,26 +140,26 @@ class VerifyReport:
         }
 
     def __str__(self) -> str:
-        width = max(len(text) for row in self.rows for text in (row.kind, row.name))
-        lines = [_EXPLANATION]
+        lines: list[tuple[str, ...]] = []
         kind = ""
         for row in self.rows:
             if row.kind != kind:
                 kind = row.kind
-                lines.append("")
-                lines.append(
-                    f"{kind:<{width}}  cases  gradients  worst error  "
-                    "backends differ by  seconds"
-                )
-            apart = _short(row.difference) if len(self.backends) > 1 else "-"
+                lines += [("",) * (len(_HEADS) + 2), (kind, *_HEADS, "")]
             lines.append(
-                f"{row.name:<{width}}  {row.cases:>5}  {row.checks:>9}  "
-                f"{_short(row.worst_error):>11}  {apart:>18}  {row.seconds:>7.1f}  "
-                f"{'ok' if row.ok else 'FAILED'}"
+                (
+                    row.name,
+                    str(row.cases),
+                    str(row.checks),
+                    _short(row.worst_error),
+                    _short(row.difference) if len(self.backends) > 1 else "-",
+                    f"{row.seconds:.1f}",
+                    "ok" if row.ok else "FAILED",
+                )
             )
-        if self.failures:
-            lines += ["", *self.failures]
-        return "\n".join([*lines, "", self.summary()])
+        table = columns(lines, (False, *(True for _ in _HEADS), False))
+        failures = ["", *self.failures] if self.failures else []
+        return "\n".join([_EXPLANATION, table, *failures, "", self.summary()])
 
 
 def verify(

@@ -13,7 +13,6 @@ notices one that is not.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet import weights
+from npresnet._digests import digest
 from npresnet._files import FileIn, held
 from npresnet._forms import NUMBER, NUMBER_OR_NULL, TEXT, MapOf, mismatch, number, whole
 from npresnet._json import to_json
@@ -233,9 +233,4 @@ def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]], facts: str) -> str:
-    digest = hashlib.sha256(facts.encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return digest({name: tensors[name] for name in sorted(tensors)}, facts)

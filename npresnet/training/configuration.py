@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
+from npresnet._digests import digest
 from npresnet._json import to_json
 from npresnet.training import machine
 from npresnet.training.recipe import Recipe
@@ -49,7 +48,7 @@ def describe(
             "name": type(model).__name__,
             "parameters": sum(data.size for data in parameters),
             "dtype": str(parameters[0].dtype),
-            "first_weights_sha256": _digest(model.state_dict()),
+            "first_weights_sha256": digest(model.state_dict()),
         },
         "dataset": {
             "name": train.name,
@@ -110,14 +109,6 @@ def left_over(recipe: Recipe, images: int) -> str | None:
     if recipe.last_batch == "drop" and rest:
         return f"{batches}: {rest:,} image{'s' * (rest > 1)} left out of every epoch"
     return None
-
-
-def _digest(state_dict: Mapping[str, NDArray[Any]]) -> str:
-    checksum = hashlib.sha256()
-    for name, array in state_dict.items():
-        checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        checksum.update(array.tobytes())
-    return checksum.hexdigest()
 
 
 def kernels_are_missing() -> bool:

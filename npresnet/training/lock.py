@@ -1,4 +1,11 @@
-"""A lock on a folder: it dies with the process that holds it, however that ends."""
+"""A lock on a folder: it dies with the process that holds it, however that ends.
+
+The lock itself is `filelock.lock_descriptor`. Its `FileLock` takes a path, and cannot
+keep what a run is promised: it locks whatever folder has the path's name by now, takes
+a FIFO or another file's second name for a lock, leaves its file behind, does not say
+who holds it, and makes folders that are missing. What stands here is about the file:
+that it is the one in the folder that is held open, whose it is, and when it is removed.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +27,21 @@ _NUMBER = re.compile(rb"\s?(\d{1,20})\s?")
 # What a file system answers that has no locks.
 _WITHOUT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
+_descriptors: set[int] = set()  # of the locks that this process holds
+
+
+def _let_go_in_child() -> None:
+    """Close what a forked child has inherited: it would hold the lock as well.
+
+    Its parent's lock is not released by that.
+    """
+    while _descriptors:
+        os.close(_descriptors.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
 
 @contextmanager
 def locked(folder: Path | OpenFolder) -> Iterator[bool]:
@@ -40,19 +62,24 @@ def locked(folder: Path | OpenFolder) -> Iterator[bool]:
     Notes
     -----
     The lock is the system's, on the open file: a process that is killed lets go of
-    it, and the file that it leaves behind means nothing.
+    it, and the file that it leaves behind means nothing. A child that is forked within
+    the block does not hold it: neither does it keep the lock when its parent is gone,
+    nor does it let go when it leaves the block itself.
     """
     with ExitStack() as stack:
         if not isinstance(folder, OpenFolder):
             folder = stack.enter_context(OpenFolder(folder))
         descriptor, held, keep = _take(folder)
+        _descriptors.add(descriptor)
         try:
             with suppress(OSError):  # a full disk; the lock holds without it
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, b" " * _START + f"{os.getpid()}\n".encode())
             yield held
         finally:
-            _leave(folder, descriptor, keep)
+            if descriptor in _descriptors:  # else this is a child
+                _descriptors.remove(descriptor)
+                _leave(folder, descriptor, keep)
 
 
 def refuse_foreign(folder: Path) -> None:

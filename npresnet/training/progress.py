@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from npresnet._console import writable
+from npresnet._tables import columns
 from npresnet.untrusted.text import shown_lines
 
 if TYPE_CHECKING:
@@ -239,9 +240,11 @@ class Live:
             self._bars = None
 
     def _print_row(self, cells: Mapping[str, str], style: str | None = None) -> None:
-        padded = [cells[name].rjust(_TABLE[name][1]) for name in self._columns]
+        row = [cells[name] for name in self._columns]
+        least = [_TABLE[name][1] for name in self._columns]
+        line = columns([row], [True] * len(row), least=least, gap=1)
         self._console.print(
-            " ".join(padded), markup=False, highlight=False, style=style, soft_wrap=True
+            line, markup=False, highlight=False, style=style, soft_wrap=True
         )
 
     def _put_up_bars(self, epochs: int) -> None:

@@ -13,7 +13,7 @@
 ``torch._utils._rebuild_sparse_...``    a placeholder that says what kind of tensor
 ======================================  ===========================================
 
-To these come the globals of :mod:`npresnet.untrusted.pickle_values`; whatever else a
+To these come the globals of :mod:`npresnet.untrusted.pickle_globals`; whatever else a
 file names (``torch.device``, ``torch.float32``, a class of a script) becomes a
 placeholder. None of them is imported from anywhere: each is a function below, which
 takes the arguments that the file gives and trusts neither their number nor their
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from npresnet.untrusted.pickle_globals import PLAIN_GLOBALS
 from npresnet.untrusted.pickle_values import (
-    PLAIN_GLOBALS,
     Builder,
     Global,
     Globals,

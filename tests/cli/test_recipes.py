@@ -1,9 +1,12 @@
 """npresnet recipes: a list, and one recipe with the source of every setting."""
 
+import io
 import json
+import sys
 
 import pytest
 
+from npresnet.cli import main
 from npresnet.training import recipes
 from tests.cli.program import assert_one_error_line, invoke
 
@@ -46,3 +49,33 @@ def test_json_holds_the_settings_and_their_sources():
 def test_an_unknown_recipe_is_one_line_and_status_two():
     result = invoke("recipes", "nope")
     assert_one_error_line(result, "recipe: expected one of digits-quick", "'nope'")
+
+
+def test_on_a_narrow_terminal_descriptions_go_on_in_their_column(monkeypatch):
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main(["recipes"])
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 1 + len(recipes.names())
+    assert max(map(len, lines)) < 80
+    start = lines[0].index("what it is for")
+    below = [line for line in lines if line.startswith(" " * start)]
+    assert below and not any(line[start:].startswith(" ") for line in below)
+    shown = " ".join(line[start:] for line in lines)
+    for name in recipes.names():
+        assert recipes.get(name).description in shown
+
+
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_a_pipe_gets_whole_lines_whatever_the_environment_says(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = invoke("recipes").stdout.splitlines()
+    assert len(lines) == 1 + len(recipes.names())

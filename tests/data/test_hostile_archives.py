@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from npresnet.data import cifar10
-from npresnet.untrusted import pickles
+from npresnet.untrusted import _pickle_machine, pickles
 
 from .conftest import pack, python2_pickle
 
@@ -160,7 +160,7 @@ BOMBS = {
 def test_a_batch_that_is_a_bomb_costs_no_more_than_its_steps(
     name, small_cifar, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pickles, "MAX_STEPS", 100_000)  # of 2,000,000
+    monkeypatch.setattr(_pickle_machine, "MAX_STEPS", 100_000)  # of 2,000,000
     folder = small_cifar.write_python(tmp_path)
     batch = folder / "data_batch_1"
     batch.write_bytes(BOMBS[name]())

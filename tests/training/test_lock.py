@@ -65,6 +65,69 @@ def test_a_lock_dies_with_a_process_that_is_killed(holder, tmp_path):
     assert_free(tmp_path)
 
 
+FORKING = """
+import os, signal, sys
+from pathlib import Path
+from npresnet.training.lock import locked
+with locked(Path(sys.argv[1])):
+    if not (child := os.fork()):
+        {child}
+    {parent}
+    print(child, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def forking(tmp_path):
+    """Start a process that holds the lock and has forked; return it and its child."""
+    started = []
+
+    def start(child, parent="pass"):
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                FORKING.format(child=child, parent=parent),
+                tmp_path,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
+def test_a_forked_child_does_not_keep_the_lock_of_a_parent_that_was_killed(
+    forking, tmp_path
+):
+    process, child = forking("signal.pause()")
+    try:
+        process.kill()
+        process.wait()
+        os.kill(child, 0)  # it is still there
+        assert_free(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX's")
+def test_a_forked_child_that_leaves_does_not_let_go_for_its_parent(forking, tmp_path):
+    process, _ = forking("sys.exit()", "os.waitpid(child, 0)")
+    with pytest.raises(BlockingIOError, match=f"process {process.pid}"):
+        with locked(tmp_path):
+            pytest.fail("two at once")
+    process.communicate()
+    assert_free(tmp_path)
+
+
 def test_a_thread_of_the_same_process_is_kept_out(tmp_path):
     refused = []
 

@@ -3,14 +3,17 @@
 import collections
 import io
 import pickle
+import re
 import struct
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import npresnet
 from npresnet.untrusted.pickle_values import Placeholder
 from npresnet.untrusted.pickles import read_pickle
 from npresnet.untrusted.text import RefusedFile
@@ -217,6 +220,21 @@ def test_a_name_is_a_placeholder_however_deep(wrap):
     for _ in range(20):
         value = value["data"] if wrap is dict else value[0]
     assert value.type == "builtins.print"
+
+
+def test_there_is_no_second_reader_of_pickles():
+    package = Path(npresnet.__file__).parent
+    importing = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(import|from) _?pickle\b", path.read_text("utf-8"), re.M)
+    }
+    # Kernels that this user compiled, in a folder of one's own and with a checksum.
+    assert importing == {"backend/kernels/compile.py"}
+    opcodes = [
+        p.stem for p in package.rglob("*.py") if "_OPCODES" in p.read_text("utf-8")
+    ]
+    assert opcodes == ["_pickle_machine"]
 
 
 def test_what_a_pickle_names_is_not_even_imported(tmp_path, monkeypatch):
