@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 import npresnet as nr
-from npresnet.lens.passes import forward_pass
+from npresnet.lens.shared.passes import forward_pass
 from npresnet.plots import style
 
 train, _ = nr.data.digits()

@@ -12,11 +12,11 @@ from npresnet.nn import Gradient, Module, Parameter, Sequential, modes
 
 Array = NDArray[np.floating[Any]]
 
-right_take = Module.take
+right_pop = Module.pop_cache
 
 
 @bug(
-    "npresnet.nn.module:Module.take",
+    "npresnet.nn.module:Module.pop_cache",
     seen_in="a textbook slip: pop(0) for pop()",
     symptom="right until a module is called twice, as torchvision's one ReLU per "
     "block is; then masks are mixed up",
@@ -24,25 +24,25 @@ right_take = Module.take
 def cache_is_a_queue(self: Module) -> Any:
     """Take the oldest cache instead of the latest."""
     if len(self.caches) < 2:
-        return right_take(self)
+        return right_pop(self)
     return self.caches.pop(0)
 
 
 @bug(
-    "npresnet.nn.module:Module.take",
+    "npresnet.nn.module:Module.pop_cache",
     seen_in="common: a cache that is read and never cleared",
     symptom="a backward pass too many goes unnoticed, memory is held until the next "
     "step, and a module that is called twice uses one cache twice",
 )
 def cache_not_popped(self: Module) -> Any:
     """Look at the latest cache and leave it where it is."""
-    cache = right_take(self)
+    cache = right_pop(self)
     self.caches.append(cache)
     return cache
 
 
 @bug(
-    "npresnet.nn.module:Module.keep",
+    "npresnet.nn.module:Module.push_cache",
     seen_in="common: self.cache = ..., as in most hand-written layers",
     symptom="right until a module is called twice; its first call is then forgotten",
 )
