@@ -107,14 +107,4 @@ class Activations(Result):
         """
         from npresnet.lens.activations.picture import activations
 
-        rows = [row for row in self.rows if row.zeros is not None]
-        if not rows:
-            raise ValueError("rows: there is no ReLU to draw")
-        return activations(
-            [row.name for row in rows],
-            [row.mean for row in rows],
-            [row.deviation for row in rows],
-            [row.zeros or 0.0 for row in rows],
-            [row.dead_share or 0.0 for row in rows],
-            f"{self.network}, {batch_note(self.images, self.training)}",
-        )
+        return activations(self)

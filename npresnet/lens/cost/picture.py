@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,26 +12,17 @@ from npresnet.plots.stages import stage_axis
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from npresnet.lens.cost.result import Cost
 
-def costs(
-    names: Sequence[str],
-    columns: Mapping[str, Sequence[float]],
-    subject: str,
-    path: str | Path | None = None,
-) -> Figure:
+
+def costs(result: Cost) -> Figure:
     """Draw one row of bars per kind of cost, a bar per layer.
 
     Parameters
     ----------
-    names : sequence of str
-        The layers, as in ``layer1.0.conv1``: what stands before the first dot is the
-        stage.
-    columns : mapping of str to sequence of float
-        What is counted, with its unit, and how much each layer takes of it.
-    subject : str
-        What was looked at.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
+    result : Cost
+        What stands before the first dot of a layer's name, as in ``layer1.0.conv1``,
+        is the stage.
 
     Returns
     -------
@@ -43,16 +32,12 @@ def costs(
     Raises
     ------
     ValueError
-        If there is no layer, or not one number for each.
+        If there is no layer.
     """
-    if not names or not columns:
-        raise ValueError("names, columns: expected at least one of each")
-    for title, values in columns.items():
-        if len(values) != len(names):
-            raise ValueError(
-                f"{title}: expected {len(names)} numbers, one per layer, got "
-                f"{len(values)}"
-            )
+    if not result.rows:
+        raise ValueError("rows: there is no layer to draw")
+    names = [row.name for row in result.rows]
+    columns = _columns(result)
     from matplotlib.ticker import EngFormatter
 
     with style.house_style():
@@ -70,7 +55,26 @@ def costs(
         label = f"{len(names)} layers, from the images to the logits"
         stage_axis(every, names, label)
         figure.align_ylabels(np.array(every))
-        style.title(figure, subject)
-        if path is not None:
-            style.save(figure, path)
+        shape = "x".join(map(str, result.input_shape))
+        style.title(figure, f"What each layer costs, one image of {shape}")
     return figure
+
+
+def _columns(result: Cost) -> dict[str, list[float]]:
+    """Return what was counted, with its unit, and how much each layer takes of it."""
+    columns: dict[str, list[float]] = {
+        "parameters": [row.parameters for row in result.rows],
+        "MACs": [row.macs for row in result.rows],
+        "outputs (bytes)": [row.output_bytes for row in result.rows],
+    }
+    if result.kept_bytes is not None:
+        columns["kept (bytes)"] = [row.kept_bytes or 0 for row in result.rows]
+    if result.seconds is not None:
+        columns["time (s)"] = [row.seconds or 0.0 for row in result.rows]
+    if result.backward_seconds is not None:
+        seconds = [row.backward_seconds or 0.0 for row in result.rows]
+        columns["backward (s)"] = seconds
+    if result.peak is not None:
+        shares = [100 * (row.peak_share or 0.0) for row in result.rows]
+        columns["of peak (%)"] = shares
+    return columns

@@ -232,23 +232,7 @@ class Cost(Result):
         """Draw what every layer costs, from the first to the last."""
         from npresnet.lens.cost.picture import costs
 
-        columns: dict[str, list[float]] = {
-            "parameters": [row.parameters for row in self.rows],
-            "MACs": [row.macs for row in self.rows],
-            "outputs (bytes)": [row.output_bytes for row in self.rows],
-        }
-        if self.kept_bytes is not None:
-            columns["kept (bytes)"] = [row.kept_bytes or 0 for row in self.rows]
-        if self.seconds is not None:
-            columns["time (s)"] = [row.seconds or 0.0 for row in self.rows]
-        if self.backward_seconds is not None:
-            columns["backward (s)"] = [row.backward_seconds or 0.0 for row in self.rows]
-        if self.peak is not None:
-            shares = [100 * (row.peak_share or 0.0) for row in self.rows]
-            columns["of peak (%)"] = shares
-        shape = "x".join(map(str, self.input_shape))
-        names = [row.name for row in self.rows]
-        return costs(names, columns, f"What each layer costs, one image of {shape}")
+        return costs(self)
 
 
 def share_of_peak(macs: int, seconds: float | None, peak: float | None) -> float | None:

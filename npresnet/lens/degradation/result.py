@@ -135,7 +135,7 @@ class Degradation(Result):
         """Say how the training loss and the test error go with the depth."""
         count = len(self.seeds)
         lines = [
-            f"{self._subject()}; "
+            f"{self.subject()}; "
             + (f"means of {count} seeds" if count > 1 else f"seed {self.seeds[0]}")
         ]
         for kind in KINDS:
@@ -151,15 +151,12 @@ class Degradation(Result):
 
     def plot(self) -> Figure:
         """Draw losses and errors by depth, and the curves that led there."""
-        from npresnet.lens.degradation.picture import Training, degradation
+        from npresnet.lens.degradation.picture import degradation
 
-        trainings = [
-            Training(row.kind, row.depth, curve.train_loss, row.test_error)
-            for row, curve in zip(self.rows, self.curves, strict=True)
-        ]
-        return degradation(trainings, self._subject())
+        return degradation(self)
 
-    def _subject(self) -> str:
+    def subject(self) -> str:
+        """Say what was trained on, and how."""
         return (
             f"{self.dataset}, {self.images:,} training images, {self.epochs} "
             f"epoch{'s' * (self.epochs > 1)} of {self.recipe}"

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from npresnet.lens.shared.passes import batch_note
 from npresnet.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from npresnet.lens.landscape.result import Landscape
 
 Array = NDArray[np.floating[Any]]
 
@@ -37,54 +38,13 @@ _OTHERS = [  # colours of networks after the first residual and the first plain 
 ]
 
 
-@dataclass(frozen=True)
-class Slice:
-    """The losses of one network.
-
-    Attributes
-    ----------
-    title : str
-        What network it is.
-    residual : bool
-        Whether it has shortcuts.
-    at : ndarray of shape (points,)
-        Coordinates along either direction.
-    losses : ndarray of shape (points,) or (points, points)
-        In nats; ``[beta, alpha]`` in two dimensions. May be infinite.
-    caption : str
-        What the centre is like.
-    """
-
-    title: str
-    residual: bool
-    at: Array
-    losses: Array
-    caption: str
-
-    @property
-    def center(self) -> int:
-        """Index of the coordinate 0."""
-        return len(self.at) // 2
-
-
-def landscapes(
-    slices: Sequence[Slice],
-    guessing: float | None = None,
-    note: str = "",
-    path: str | Path | None = None,
-) -> Figure:
+def landscapes(slices: Sequence[Landscape]) -> Figure:
     """Draw the losses of one or more networks, on one scale.
 
     Parameters
     ----------
-    slices : sequence of Slice
+    slices : sequence of Landscape
         All of one dimension, or all of two.
-    guessing : float, optional
-        Loss of a network that guesses, in nats.
-    note : str
-        What the loss was measured on, for the caption.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
 
     Returns
     -------
@@ -102,6 +62,10 @@ def landscapes(
             "slices: expected one or more, all of one or all of two dimensions"
         )
     flat = dimensions == {1}
+    classes = {one.classes for one in slices}
+    guessing = math.log(classes.pop()) if len(classes) == 1 else None
+    notes = {batch_note(one.images, one.training) for one in slices}
+    note = f"Mean over {notes.pop()}. " if len(notes) == 1 else ""
     with style.house_style():
         figure = _draw_curves(slices, guessing) if flat else _draw(slices, guessing)
         style.title(figure, "The loss around the weights")
@@ -109,8 +73,6 @@ def landscapes(
         style.caption(
             figure, textwrap.fill(text, int(_PER_INCH * figure.get_figwidth()))
         )
-        if path is not None:
-            style.save(figure, path)
     return figure
 
 
@@ -124,7 +86,7 @@ def _explain(note: str, guessing: float | None) -> str:
     return text.rstrip()
 
 
-def _draw_curves(slices: Sequence[Slice], guessing: float | None) -> Figure:
+def _draw_curves(slices: Sequence[Landscape], guessing: float | None) -> Figure:
     figure, (axes,) = style.new_figure(1, width=7.0, height=4.6)
     _curves(axes, slices, [one.losses for one in slices], guessing)
     axes.set_xlabel("distance along the direction, alpha")
@@ -133,7 +95,7 @@ def _draw_curves(slices: Sequence[Slice], guessing: float | None) -> Figure:
     return figure
 
 
-def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
+def _draw(slices: Sequence[Landscape], guessing: float | None) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
@@ -162,8 +124,8 @@ def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
 
     left = figure.add_subplot(parts[1, :n])
     along = [left, figure.add_subplot(parts[1, n:], sharey=left)]
-    across = [one.losses[one.center] for one in slices]
-    upward = [one.losses[:, one.center] for one in slices]
+    across = [one.losses[len(one.at) // 2] for one in slices]
+    upward = [one.losses[:, len(one.at) // 2] for one in slices]
     for axes, curves, name in zip(
         along,
         (across, upward),
@@ -180,7 +142,7 @@ def _draw(slices: Sequence[Slice], guessing: float | None) -> Figure:
 
 
 def _map(
-    axes: Axes, one: Slice, levels: list[float], norm: Any, guessing: float | None
+    axes: Axes, one: Landscape, levels: list[float], norm: Any, guessing: float | None
 ) -> None:
     """Fill the areas between contour lines, and label the lines."""
     losses = np.clip(one.losses, levels[0], levels[-1])
@@ -207,9 +169,10 @@ def _map(
             one.at, one.at, losses, [math.log(guessing)], colors="black", linewidths=2.2
         )
     axes.plot(0, 0, "+", color=style.BLACK, markersize=9, markeredgewidth=1.6)
-    axes.set_title(one.title, pad=18)
+    axes.set_title(one.network, pad=18)
+    loss, accuracy = one.center.loss, one.center.accuracy
     axes.annotate(
-        one.caption,
+        f"at the cross: {loss:.2g} nats, {accuracy:.1%} right",
         (0, 1),
         xycoords="axes fraction",
         xytext=(0, 4),
@@ -242,14 +205,17 @@ def _label(axes: Axes, lines: Any, names: dict[float, str]) -> None:
 
 
 def _curves(
-    axes: Axes, slices: Sequence[Slice], curves: Sequence[Array], guessing: float | None
+    axes: Axes,
+    slices: Sequence[Landscape],
+    curves: Sequence[Array],
+    guessing: float | None,
 ) -> None:
     curves = [np.where(np.isfinite(c) & (c > 0), c, np.nan) for c in curves]
     for one, losses, series in zip(slices, curves, _series(slices), strict=True):
         axes.plot(
             one.at,
             losses,
-            label=one.title,
+            label=one.network,
             **series.keywords(len(one.at)),
         )
     if guessing is not None:
@@ -259,7 +225,7 @@ def _curves(
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _series(slices: Sequence[Slice]) -> list[style.Series]:
+def _series(slices: Sequence[Landscape]) -> list[style.Series]:
     """Choose the house's look for the first of each kind, others for the rest."""
     free = {True: [style.RESIDUAL], False: [style.PLAIN]}
     others = list(_OTHERS)
@@ -270,7 +236,7 @@ def _series(slices: Sequence[Slice]) -> list[style.Series]:
     return chosen
 
 
-def _levels(slices: Sequence[Slice], guessing: float | None) -> list[float]:
+def _levels(slices: Sequence[Landscape], guessing: float | None) -> list[float]:
     """Choose round losses, such as 1, 2, 5, 10, that hold what there is to see."""
     values = np.concatenate([one.losses.ravel() for one in slices])
     values = values[np.isfinite(values) & (values > 0)]

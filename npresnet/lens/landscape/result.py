@@ -174,30 +174,16 @@ class Landscape(Result):
         beside : Landscape or sequence of Landscape
             Others to draw beside this one, on the same scale: the plain twin's.
         """
-        from npresnet.lens.landscape.picture import Slice, landscapes
+        from npresnet.lens.landscape.picture import landscapes
 
         others = [beside] if isinstance(beside, Landscape) else beside
-        results = [self, *others]
-        notes = {one._batch_note() for one in results}
-        classes = {one.classes for one in results}
-        return landscapes(
-            [
-                Slice(one.network, one.residual, one.at, one.losses, one._caption())
-                for one in results
-            ],
-            guessing=float(np.log(self.classes)) if len(classes) == 1 else None,
-            note=f"Mean over {notes.pop()}. " if len(notes) == 1 else "",
-        )
+        return landscapes([self, *others])
 
     def _grid(self, values: list[float]) -> NDArray[np.float64]:
         return np.array(values).reshape((self.points,) * self.dimensions)
 
     def _batch_note(self) -> str:
         return batch_note(self.images, self.training)
-
-    def _caption(self) -> str:
-        loss, accuracy = self.center.loss, self.center.accuracy
-        return f"at the cross: {loss:.2g} nats, {accuracy:.1%} right"
 
 
 def _thinned(points: int) -> list[int]:

@@ -11,15 +11,17 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from npresnet.lens.ledger.bands import Arch, Bank, arm, band, fading
+from npresnet.lens.shared.passes import batch_note
 from npresnet.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from npresnet.lens.ledger.result import Ledger, LedgerRow
 
 Scale = Literal["linear", "log"]
 
@@ -36,47 +38,6 @@ _END = 0.42  # from the loss to the first block, and from the last to the images
 _LEGIBLE = 0.15  # height of a block that has room for its name
 _BARS = 5  # of the scale, at most
 _LINEAR_RANGE = 100.0  # largest over smallest norm that a linear scale can show
-
-
-@dataclass(frozen=True)
-class Course:
-    """The norms of one river, block by block from the first to the last.
-
-    Attributes
-    ----------
-    title : str
-        What network it is.
-    names : sequence of str
-        The blocks, as in ``layer1.0``: what stands before the last dot is the stage.
-    grad_output, grad_sum, grad_branch, grad_input : sequence of float
-        Norms of what comes to each block, passes its ReLU, leaves its branch, and
-        leaves the block.
-    grad_shortcut : sequence of float or None
-        Norms of what leaves the shortcut; None in plain blocks.
-    grad_logits, grad_images : float
-        Norms at the source and at the mouth.
-    """
-
-    title: str
-    names: Sequence[str]
-    grad_output: Sequence[float]
-    grad_sum: Sequence[float]
-    grad_shortcut: Sequence[float | None]
-    grad_branch: Sequence[float]
-    grad_input: Sequence[float]
-    grad_logits: float
-    grad_images: float
-
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether no block has a shortcut."""
-        return all(norm is None for norm in self.grad_shortcut)
-
-    def norms(self) -> list[float]:
-        """List all norms that are drawn."""
-        shortcuts = [norm for norm in self.grad_shortcut if norm is not None]
-        inside = [*self.grad_output, *self.grad_sum, *shortcuts, *self.grad_branch]
-        return [*inside, *self.grad_input, self.grad_logits, self.grad_images]
 
 
 @dataclass(frozen=True)
@@ -135,25 +96,16 @@ class Gauge:
         return norms[:: math.ceil(len(norms) / _BARS)]
 
 
-def river(
-    courses: Sequence[Course],
-    scale: Scale | None = None,
-    note: str = "",
-    path: str | Path | None = None,
-) -> Figure:
+def river(ledgers: Sequence[Ledger], scale: Scale | None = None) -> Figure:
     """Draw rivers side by side, all on one scale.
 
     Parameters
     ----------
-    courses : sequence of Course
+    ledgers : sequence of Ledger
         One or more.
     scale : {"linear", "log"}, optional
         Of the widths; by default linear, and logarithmic where the norms differ by
         more than a factor of 100. The caption says which.
-    note : str
-        For the caption: which batch, in which mode.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
 
     Returns
     -------
@@ -165,16 +117,16 @@ def river(
     ValueError
         If there is no river or no block, or a norm is not finite.
     """
-    if not courses or not all(course.names for course in courses):
-        raise ValueError("courses: expected at least one, each with at least one block")
-    blocks = max(len(course.names) for course in courses)
+    if not ledgers or not all(ledger.rows for ledger in ledgers):
+        raise ValueError("ledgers: expected at least one, each with at least one block")
+    blocks = max(len(ledger.rows) for ledger in ledgers)
     block_height = min(0.9, max(9.0 / blocks, min(0.42, 30.0 / blocks)))
-    norms = [norm for course in courses for norm in course.norms()]
+    norms = [norm for ledger in ledgers for norm in _norms(ledger)]
     gauge = Gauge.of(norms, scale, room=block_height)
 
     drawings, left = [], _MARGIN
-    for course in courses:
-        drawings.append(_Drawing(course, gauge, block_height, left))
+    for ledger in ledgers:
+        drawings.append(_Drawing(ledger, gauge, block_height, left))
         left = drawings[-1].right + _BETWEEN
     right = left - _BETWEEN + _MARGIN
     width = max(right, 6.3)  # room for the legend
@@ -198,34 +150,45 @@ def river(
         )
         for drawing in drawings:
             drawing.draw(axes)
-        _legend(axes, height - _FOOT + 0.3, courses, gauge, max(norms))
-        _caption(axes, height - 0.2, width, gauge, note)
-        if path is not None:
-            style.save(figure, path)
+        _legend(axes, height - _FOOT + 0.3, ledgers, gauge, max(norms))
+        _caption(axes, height - 0.2, width, gauge, ledgers)
     return figure
+
+
+def _is_plain(ledger: Ledger) -> bool:
+    """Tell whether no block has a shortcut."""
+    return all(row.grad_shortcut_norm is None for row in ledger.rows)
+
+
+def _norms(ledger: Ledger) -> list[float]:
+    """List all norms that are drawn."""
+    found = [ledger.grad_logits_norm, ledger.grad_images_norm]
+    for row in ledger.rows:
+        found += [row.grad_output_norm, row.grad_sum_norm, row.grad_branch_norm]
+        found += [row.grad_input_norm, row.grad_shortcut_norm or 0.0]
+    return found
 
 
 class _Drawing:
     """Where one river lies in the picture, and how it is drawn."""
 
     def __init__(
-        self, course: Course, gauge: Gauge, block_height: float, left: float
+        self, ledger: Ledger, gauge: Gauge, block_height: float, left: float
     ) -> None:
-        self.course, self.gauge, self.h, self.left = course, gauge, block_height, left
+        self.ledger, self.gauge, self.h, self.left = ledger, gauge, block_height, left
+        self.is_plain = _is_plain(ledger)
         self.gap = 0.03 + 0.05 * block_height  # of an island
         # How far the river reaches from the middle of its bed.
-        coming = [gauge(norm) for norm in course.grad_output]
-        passed = [gauge(norm) for norm in course.grad_sum]
-        ends = max(gauge(course.grad_logits), gauge(course.grad_images)) / 2
-        west = [c / 2 + self.gap + c - p for c, p in zip(coming, passed, strict=True)]
-        arms = zip(course.grad_shortcut, course.grad_branch, strict=True)
-        east = [
-            gauge(shortcut or 0) / 2 + self.gap + gauge(branch)
-            for shortcut, branch in arms
-            if shortcut is not None
-        ]
+        ends = max(gauge(ledger.grad_logits_norm), gauge(ledger.grad_images_norm)) / 2
+        west, east = [], [0.0]
+        for row in ledger.rows:
+            coming, passed = gauge(row.grad_output_norm), gauge(row.grad_sum_norm)
+            west.append(coming / 2 + self.gap + coming - passed)
+            if row.grad_shortcut_norm is not None:
+                shortcut, branch = row.grad_shortcut_norm, row.grad_branch_norm
+                east.append(gauge(shortcut) / 2 + self.gap + gauge(branch))
         self.bed = left + _NAMES + max(ends, *west) + 0.1
-        self.right = self.bed + max(ends, *map(float, [*east, 0.0])) + _NORMS
+        self.right = self.bed + max(ends, *east) + _NORMS
 
     def move(self, distance: float) -> None:
         """Move everything to the right."""
@@ -235,20 +198,20 @@ class _Drawing:
     def draw(self, axes: Axes) -> None:
         """Draw from the source to the mouth."""
         self.axes = axes
-        course, gauge = self.course, self.gauge
-        self._say(self.left, _HEAD - 0.55, course.title, size=11, bold=True)
+        ledger, gauge, rows = self.ledger, self.gauge, self.ledger.rows
+        self._say(self.left, _HEAD - 0.55, ledger.network, size=11, bold=True)
         top = _HEAD + _END
-        self._end(_HEAD, top, gauge(course.grad_logits), gauge(course.grad_output[-1]))
+        source, mouth = ledger.grad_logits_norm, ledger.grad_images_norm
+        self._end(_HEAD, top, gauge(source), gauge(rows[-1].grad_output_norm))
         self._say(self.left, _HEAD + 0.05, "loss", bold=True)
-        self._say_norm(_HEAD + 0.05, course.grad_logits)
-        for i in reversed(range(len(course.names))):
+        self._say_norm(_HEAD + 0.05, source)
+        for i in reversed(range(len(rows))):
             self._ground(i, top)
-            self._block(i, top)
+            self._block(rows[i], top)
             top += self.h
-        end = gauge(course.grad_images)
-        self._end(top + _END, top, end, gauge(course.grad_input[0]))
+        self._end(top + _END, top, gauge(mouth), gauge(rows[0].grad_input_norm))
         self._say(self.left, top + _END - 0.05, "images", bold=True)
-        self._say_norm(top + _END - 0.05, course.grad_images)
+        self._say_norm(top + _END - 0.05, mouth)
 
     def _end(self, y: float, inner_y: float, width: float, inner_width: float) -> None:
         """Draw the source, or the mouth: the layers outside the blocks."""
@@ -259,14 +222,14 @@ class _Drawing:
             self._bank(inner_y, inner_width),
             self._bank(inner_y + 0.01 * inwards, inner_width),  # no seam
         ]
-        colour = _BRANCH if self.course.is_plain else _SHORTCUT
+        colour = _BRANCH if self.is_plain else _SHORTCUT
         band(self.axes, sorted(banks), colour, order=3, name="end")
 
     def _ground(self, i: int, top: float) -> None:
         """Shade every other stage, name the block, say what norm comes to it."""
         from matplotlib.patches import Rectangle
 
-        names = self.course.names
+        names = [row.name for row in self.ledger.rows]
         stages = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
         stage = names[i].rpartition(".")[0]
         if stages.index(stage) % 2 == 0:
@@ -277,13 +240,13 @@ class _Drawing:
         if begins or self.h > _LEGIBLE:
             self._say(self.left, top + 0.56 * self.h, names[i])
         if begins or self.h > 0.7:
-            self._say_norm(top + 0.09, self.course.grad_output[i])
+            self._say_norm(top + 0.09, self.ledger.rows[i].grad_output_norm)
 
-    def _block(self, i: int, top: float) -> None:
+    def _block(self, row: LedgerRow, top: float) -> None:
         """Draw one block: the ReLU, the fork, both arms, their joining."""
-        course, gauge, h, name = self.course, self.gauge, self.h, self.course.names[i]
-        coming, passed = gauge(course.grad_output[i]), gauge(course.grad_sum[i])
-        branch, leaving = gauge(course.grad_branch[i]), gauge(course.grad_input[i])
+        gauge, h, name = self.gauge, self.h, row.name
+        coming, passed = gauge(row.grad_output_norm), gauge(row.grad_sum_norm)
+        branch, leaving = gauge(row.grad_branch_norm), gauge(row.grad_input_norm)
         fork, turn, join = top + 0.26 * h, top + 0.62 * h, top + h
         self._fall(top, coming, coming - passed, f"{name} stopped")
         above = [
@@ -291,7 +254,7 @@ class _Drawing:
             self._bank(top + 0.04 * h, coming),
             self._bank(fork, passed),
         ]
-        norm = course.grad_shortcut[i]
+        norm = row.grad_shortcut_norm
         if norm is None:
             banks = [*above, self._bank(join, leaving)]
             band(self.axes, banks, _BRANCH, order=3, name=f"{name} branch")
@@ -366,14 +329,14 @@ def _write(
 
 
 def _legend(
-    axes: Axes, y: float, courses: Sequence[Course], gauge: Gauge, most: float
+    axes: Axes, y: float, ledgers: Sequence[Ledger], gauge: Gauge, most: float
 ) -> None:
     """Explain the colours in one line, and the widths in the next."""
     from matplotlib.patches import Rectangle
 
     x = _MARGIN
     colours = {"through a branch": _BRANCH, "stopped by a ReLU": _STOPPED}
-    if not all(course.is_plain for course in courses):
+    if not all(map(_is_plain, ledgers)):
         colours = {"along the shortcuts": _SHORTCUT, **colours}
     for text, colour in colours.items():
         axes.add_patch(Rectangle((x, y - 0.06), 0.22, 0.12, color=colour, linewidth=0))
@@ -389,7 +352,11 @@ def _legend(
         x += size + 0.48
 
 
-def _caption(axes: Axes, y: float, width: float, gauge: Gauge, note: str) -> None:
+def _caption(
+    axes: Axes, y: float, width: float, gauge: Gauge, ledgers: Sequence[Ledger]
+) -> None:
+    notes = {batch_note(one.images, one.training) for one in ledgers}
+    note = f"Measured on {notes.pop()}." if len(notes) == 1 else ""
     scale = "in proportion to the norm of the gradient"
     if gauge.scale == "log":
         scale = (

@@ -15,7 +15,6 @@ from npresnet.lens.shared.passes import (
 from npresnet.lens.shared.result import Result, column
 
 if TYPE_CHECKING:
-    from npresnet.lens.ledger.picture import Course
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
@@ -124,23 +123,4 @@ class Ledger(Result):
         from npresnet.lens.ledger.picture import river
 
         others = [beside] if isinstance(beside, Ledger) else beside
-        ledgers = [self, *others]
-        notes = {batch_note(one.images, one.training) for one in ledgers}
-        note = f"Measured on {notes.pop()}." if len(notes) == 1 else ""
-        return river([one._course() for one in ledgers], scale, note)
-
-    def _course(self) -> Course:
-        from npresnet.lens.ledger.picture import Course
-
-        rows = self.rows
-        return Course(
-            self.network,
-            [row.name for row in rows],
-            [row.grad_output_norm for row in rows],
-            [row.grad_sum_norm for row in rows],
-            [row.grad_shortcut_norm for row in rows],
-            [row.grad_branch_norm for row in rows],
-            [row.grad_input_norm for row in rows],
-            self.grad_logits_norm,
-            self.grad_images_norm,
-        )
+        return river([self, *others], scale)

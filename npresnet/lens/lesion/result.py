@@ -12,7 +12,6 @@ from npresnet.lens.shared.passes import images_note
 from npresnet.lens.shared.result import Result, Table, column
 
 if TYPE_CHECKING:
-    from npresnet.lens.lesion.picture import Patient
     from npresnet.plots.style import Figure
 
 
@@ -193,26 +192,4 @@ class Lesions(Result):
         from npresnet.lens.lesion.picture import lesions
 
         others = [beside] if isinstance(beside, Lesions) else beside
-        everyone = [self, *others]
-        notes = {images_note(one.images, one.training) for one in everyone}
-        note = f"Measured on {notes.pop()}." if len(notes) == 1 else ""
-        return lesions([one._patient() for one in everyone], note)
-
-    def _patient(self) -> Patient:
-        from npresnet.lens.lesion.picture import Patient
-
-        orders = [*self.swaps, *self.reorderings]
-        return Patient(
-            self.network,
-            self.accuracy,
-            self.chance,
-            [row.name for row in self.rows],
-            [row.accuracy for row in self.rows],
-            [row.stays != "identity" for row in self.rows],
-            [row.removed for row in self.removals],
-            [row.accuracy for row in self.removals],
-            [row.accuracy_low for row in self.removals],
-            [row.accuracy_high for row in self.removals],
-            [row.kendall_tau for row in orders],
-            [row.accuracy for row in orders],
-        )
+        return lesions([self, *others])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -50,7 +49,6 @@ def over_time(
     rows: Sequence[str],
     subject: str,
     row_unit: str = "",
-    path: str | Path | None = None,
 ) -> Figure:
     """Draw heat maps side by side: time to the right, one row per name downwards.
 
@@ -68,8 +66,6 @@ def over_time(
         What network, on what batch.
     row_unit : str
         What the rows' names count, if they count something.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
 
     Returns
     -------
@@ -110,8 +106,6 @@ def over_time(
         _name_rows(every[0], rows)
         every[0].set_ylabel(row_unit)
         style.title(figure, subject)
-        if path is not None:
-            style.save(figure, path)
     return figure
 
 

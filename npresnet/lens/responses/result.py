@@ -89,7 +89,4 @@ class Responses(Result):
         from npresnet.lens.responses.picture import responses
 
         others = [beside] if isinstance(beside, Responses) else beside
-        everyone = [self, *others]
-        notes = {images_note(one.images, one.training) for one in everyone}
-        note = f"Measured on {notes.pop()}." if len(notes) == 1 else ""
-        return responses([(one.network, one.deviations) for one in everyone], note)
+        return responses([self, *others])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,51 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from npresnet.lens.shattered.result import Shattered
+
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Trace:
-    """The autocorrelation of one network.
-
-    Attributes
-    ----------
-    title : str
-        What network it is.
-    layers : int
-        Its depth.
-    residual : bool
-        Whether it has shortcuts.
-    values : ndarray of shape (lags + 1,)
-        At index lag.
-    """
-
-    title: str
-    layers: int
-    residual: bool
-    values: Array
-
-
-def autocorrelations(
-    traces: Sequence[Trace],
-    *,
-    white: Array,
-    brownian: Array,
-    note: str = "",
-    path: str | Path | None = None,
-) -> Figure:
+def autocorrelations(results: Sequence[Shattered]) -> Figure:
     """Draw autocorrelations by lag and, where depths differ, at lag 1 by depth.
 
     Parameters
     ----------
-    traces : sequence of Trace
-        The networks.
-    white, brownian : ndarray of shape (lags + 1,)
-        What white noise and Brownian motion come to.
-    note : str
-        What was measured, for the caption.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
+    results : sequence of Shattered
+        Those of one or more networks.
 
     Returns
     -------
@@ -70,24 +35,35 @@ def autocorrelations(
     Raises
     ------
     ValueError
-        If there is nothing to draw, or lengths differ.
+        If there is nothing to draw, or points or lags differ.
     """
-    if not traces or any(one.values.shape != white.shape for one in traces):
-        raise ValueError("traces: expected one or more, each as long as the references")
-    depths = sorted({one.layers for one in traces})
+    if len({(one.points, len(one.rows)) for one in results}) != 1:
+        raise ValueError("beside: expected results of equally many points and lags")
+    white = np.array([row.white for row in results[0].rows])
+    brownian = np.array([row.brownian for row in results[0].rows])
+    notes = {_note(one) for one in results}
+    note = notes.pop() if len(notes) == 1 else ""
+    depths = sorted({one.layers for one in results})
     several = len(depths) > 1
     with style.house_style():
         figure, every = style.new_figure(
             1 + several, width=6.2 + 4.4 * several, height=4.6
         )
-        _draw_lags(every[0], traces, depths, white, brownian)
+        _draw_lags(every[0], results, depths, white, brownian)
         if several:
-            _draw_depths(every[1], traces, float(white[1]), float(brownian[1]))
+            _draw_depths(every[1], results, float(white[1]), float(brownian[1]))
         style.title(figure, "Are the gradients at neighbouring images alike?")
         style.caption(figure, note if several else note.replace("; ", ";\n"))
-        if path is not None:
-            style.save(figure, path)
     return figure
+
+
+def _note(one: Shattered) -> str:
+    which = "those of one batch, frozen" if one.training else "the running ones"
+    return (
+        f"Gradient of logit {one.output} along {one.lines} "
+        f"line{'s' * (one.lines > 1)} of {one.points} images, {one.step:.3g} "
+        f"apart; batch norm's statistics are {which}."
+    )
 
 
 def _series(residual: bool) -> style.Series:
@@ -96,7 +72,7 @@ def _series(residual: bool) -> style.Series:
 
 def _draw_lags(
     axes: Axes,
-    traces: Sequence[Trace],
+    results: Sequence[Shattered],
     depths: Sequence[int],
     white: Array,
     brownian: Array,
@@ -116,7 +92,7 @@ def _draw_lags(
             size=8.5,
         )
     labelled = set()
-    for one in traces:
+    for one in results:
         series = _series(one.residual)
         # The deeper, the stronger: by colour alone among networks of one kind, so
         # each curve has its depth written on it.
@@ -124,7 +100,7 @@ def _draw_lags(
         kind = "residual" if one.residual else "plain"
         axes.plot(
             lags,
-            one.values,
+            one.autocorrelations,
             **{
                 **series.keywords(len(lags)),
                 "color": style.tint(series.color, strength),
@@ -133,7 +109,7 @@ def _draw_lags(
             label=None if kind in labelled else f"{kind} net",
         )
         labelled.add(kind)
-    for text, lag, height, residual in _depth_labels(traces):
+    for text, lag, height, residual in _depth_labels(results):
         axes.annotate(
             text,
             (lag, height),
@@ -151,17 +127,17 @@ def _draw_lags(
     axes.legend(loc="upper right")
 
 
-def _depth_labels(traces: Sequence[Trace]) -> list[tuple[str, int, float, bool]]:
+def _depth_labels(results: Sequence[Shattered]) -> list[tuple[str, int, float, bool]]:
     """Place each depth on its curve: text, lag, height, and whose it is.
 
     Where curves have fallen far enough: not to the same height for both kinds, which
     would let their numbers collide. Curves of one kind that lie together share one.
     """
     labels: list[tuple[str, int, float, bool]] = []
-    for one in sorted(traces, key=lambda trace: (trace.residual, trace.layers)):
-        below = np.flatnonzero(one.values < (0.52 if one.residual else 0.4))
-        lag = int(below[0]) if len(below) else len(one.values) * 3 // 4
-        height, text = float(one.values[lag]), str(one.layers)
+    for one in sorted(results, key=lambda one: (one.residual, one.layers)):
+        below = np.flatnonzero(one.autocorrelations < (0.52 if one.residual else 0.4))
+        lag = int(below[0]) if len(below) else len(one.autocorrelations) * 3 // 4
+        height, text = float(one.autocorrelations[lag]), str(one.layers)
         if labels:
             others, place, level, residual = labels[-1]
             if (residual, place) == (one.residual, lag) and abs(level - height) < 0.05:
@@ -172,12 +148,12 @@ def _depth_labels(traces: Sequence[Trace]) -> list[tuple[str, int, float, bool]]
 
 
 def _draw_depths(
-    axes: Axes, traces: Sequence[Trace], white: float, brownian: float
+    axes: Axes, results: Sequence[Shattered], white: float, brownian: float
 ) -> None:
     for residual in (True, False):
         points = sorted(
-            (one.layers, float(one.values[1]))
-            for one in traces
+            (one.layers, float(one.autocorrelations[1]))
+            for one in results
             if one.residual is residual
         )
         if points:
@@ -199,7 +175,7 @@ def _draw_depths(
             textcoords="offset points",
             size=8.5,
         )
-    depths = sorted({one.layers for one in traces})
+    depths = sorted({one.layers for one in results})
     axes.set_xscale("log")
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.minorticks_off()

@@ -116,31 +116,10 @@ class Shattered(Result):
         beside : Shattered or sequence of Shattered
             Others to draw into the same axes, such as the plain twin.
         """
-        from npresnet.lens.shattered.picture import Trace, autocorrelations
+        from npresnet.lens.shattered.picture import autocorrelations
 
         others = [beside] if isinstance(beside, Shattered) else beside
-        results = [self, *others]
-        if len({(one.points, len(one.rows)) for one in results}) > 1:
-            raise ValueError("beside: expected results of equally many points and lags")
-        traces = [
-            Trace(one.network, one.layers, one.residual, one.autocorrelations)
-            for one in results
-        ]
-        notes = {one._note() for one in results}
-        return autocorrelations(
-            traces,
-            white=np.array([row.white for row in self.rows]),
-            brownian=np.array([row.brownian for row in self.rows]),
-            note=notes.pop() if len(notes) == 1 else "",
-        )
-
-    def _note(self) -> str:
-        which = "those of one batch, frozen" if self.training else "the running ones"
-        return (
-            f"Gradient of logit {self.output} along {self.lines} "
-            f"line{'s' * (self.lines > 1)} of {self.points} images, {self.step:.3g} "
-            f"apart; batch norm's statistics are {which}."
-        )
+        return autocorrelations([self, *others])
 
 
 def _thinned(rows: int) -> list[int]:

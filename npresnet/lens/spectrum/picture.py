@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npresnet.lens.shared.passes import batch_note
 from npresnet.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from npresnet.lens.spectrum.result import Spectrum
+
 _DECADES = 12  # of norms to show below the largest
 
 
-class PathLengths(NamedTuple):
-    """One gradient, split by the number of branches that it crossed."""
-
-    paths: Sequence[int]  # how many paths cross k branches, at index k
-    norms: NDArray[np.floating[Any]]  # of the gradient's parts, at index k
-    shares: NDArray[np.floating[Any]]  # of the parts in the gradient; they add up to 1
-    subject: str  # what network, on what batch
-
-
-def path_lengths(
-    spectra: Sequence[PathLengths], path: str | Path | None = None
-) -> Figure:
+def path_lengths(spectra: Sequence[Spectrum], names: Sequence[str] = ()) -> Figure:
     """Draw two distributions over path length, and the norms of the parts.
 
     Parameters
     ----------
-    spectra : sequence of PathLengths
+    spectra : sequence of Spectrum
         Drawn side by side, on the same scales.
-    path : path, optional
-        Where to write the picture; the suffix decides the format.
+    names : sequence of str
+        What to call each of them; by default its network.
 
     Returns
     -------
@@ -47,16 +37,11 @@ def path_lengths(
     Raises
     ------
     ValueError
-        If there are none, or a one's paths, norms and shares are not of one length.
+        If there are none, or not as many names.
     """
     if not spectra:
         raise ValueError("spectra: expected one or more, got none")
-    for one in spectra:
-        if not len(one.paths) == len(one.norms) == len(one.shares) or not one.paths:
-            raise ValueError(
-                "paths, norms, shares: expected one length above 0, got "
-                f"{len(one.paths)}, {len(one.norms)} and {len(one.shares)}"
-            )
+    names = names or [one.network for one in spectra]
     columns = len(spectra)
     with style.house_style():
         figure, axes = style.new_figure(
@@ -68,10 +53,12 @@ def path_lengths(
             sharey="row",
             height_ratios=[3, 2],
         )
-        for one, upper, lower in zip(
-            spectra, axes[:columns], axes[columns:], strict=True
+        for one, name, upper, lower in zip(
+            spectra, names, axes[:columns], axes[columns:], strict=True
         ):
             _draw_shares(upper, one)
+            subject = f"{name}, {batch_note(one.images, one.training)}"
+            upper.set_title(subject, size=9.5, weight="normal")
             _draw_norms(lower, one)
         # Axes of a row share their limits, so these come after all bars.
         shares = np.concatenate([one.shares for one in spectra])
@@ -97,12 +84,10 @@ def path_lengths(
             "A part's share is its scalar product with the whole gradient, divided by "
             "the gradient's\nwith itself: the bars add up to 100 %. Dotted: means.",
         )
-        if path is not None:
-            style.save(figure, path)
     return figure
 
 
-def _draw_shares(axes: Axes, one: PathLengths) -> None:
+def _draw_shares(axes: Axes, one: Spectrum) -> None:
     k = np.arange(len(one.paths))
     everything = sum(one.paths)
     of_paths = np.array([count / everything for count in one.paths])
@@ -135,10 +120,9 @@ def _draw_shares(axes: Axes, one: PathLengths) -> None:
         )
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     axes.margins(y=0.12)  # room for the means
-    axes.set_title(one.subject, size=9.5, weight="normal")
 
 
-def _draw_norms(axes: Axes, one: PathLengths) -> None:
+def _draw_norms(axes: Axes, one: Spectrum) -> None:
     from matplotlib.ticker import MaxNLocator
 
     k, known = np.arange(len(one.paths)), one.norms > 0

@@ -15,7 +15,6 @@ from npresnet.lens.shared.passes import (
 from npresnet.lens.shared.result import Result, column
 
 if TYPE_CHECKING:
-    from npresnet.lens.spectrum.picture import PathLengths
     from npresnet.plots.style import Figure
 
 Array = NDArray[np.floating[Any]]
@@ -139,14 +138,4 @@ class Spectrum(Result):
         from npresnet.lens.spectrum.picture import path_lengths
 
         others = [beside] if isinstance(beside, Spectrum) else beside
-        spectra = [self, *others]
-        names = names or [one.network for one in spectra]
-        return path_lengths(
-            [one._lengths(name) for one, name in zip(spectra, names, strict=True)]
-        )
-
-    def _lengths(self, name: str) -> PathLengths:
-        from npresnet.lens.spectrum.picture import PathLengths
-
-        subject = f"{name}, {batch_note(self.images, self.training)}"
-        return PathLengths(self.paths, self.norms, self.shares, subject)
+        return path_lengths([self, *others], names)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npresnet.lens.shared.passes import batch_note
 from npresnet.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from npresnet.lens.steps.result import Steps
 
 _WAYS = {
     "trunk": style.Series(style.TICKS, "-", "D"),
@@ -20,30 +23,13 @@ _WAYS = {
 _MARKERS_UP_TO = 120  # more would hide the lines
 
 
-def gradient_steps(
-    numbers: Sequence[int],
-    ways: Sequence[str],
-    norms: Sequence[float],
-    blocks: Sequence[str],
-    subject: str,
-    note: str = "",
-) -> Figure:
+def gradient_steps(steps: Steps) -> Figure:
     """Draw the norm of what every operation hands on.
 
     Parameters
     ----------
-    numbers : sequence of int
-        Of the steps, counted from the loss.
-    ways : sequence of {"trunk", "branch", "shortcut"}
-        Where in the network each lies.
-    norms : sequence of float
-        Of the gradient that each hands on.
-    blocks : sequence of str
-        The block around each, or an empty text.
-    subject : str
-        What was looked at.
-    note : str
-        What it was measured on.
+    steps : Steps
+        A backward pass, or a part of it.
 
     Returns
     -------
@@ -53,14 +39,14 @@ def gradient_steps(
     Raises
     ------
     ValueError
-        If the four are not of one length, or there is nothing to draw.
+        If there is nothing to draw.
     """
-    lengths = {len(numbers), len(ways), len(norms), len(blocks)}
-    if len(lengths) != 1 or not numbers:
-        raise ValueError(
-            "numbers, ways, norms, blocks: expected one length above 0, got "
-            f"{sorted(lengths)}"
-        )
+    if not steps:
+        raise ValueError("steps: there are none to draw")
+    numbers = [step.number for step in steps]
+    ways = [step.way for step in steps]
+    blocks = [step.block for step in steps]
+    norms = [row.grad_input_norm for row in steps.rows]
     from matplotlib.ticker import MaxNLocator
 
     with style.house_style():
@@ -99,9 +85,10 @@ def gradient_steps(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(numbers[0] - 0.7, numbers[-1] + 0.7)
         axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
-        style.title(figure, subject)
-        if note:
-            style.caption(figure, f"{note} Grey bands: every other block.")
+        title = f"The gradient, operation by operation: {steps.network}"
+        style.title(figure, title)
+        note = batch_note(steps.images, steps.training)
+        style.caption(figure, f"Measured on {note}. Grey bands: every other block.")
     return figure
 
 

@@ -173,14 +173,7 @@ class Steps(Result, Sequence[Step]):
         """Draw the norm of the gradient over the steps."""
         from npresnet.lens.steps.picture import gradient_steps
 
-        return gradient_steps(
-            [step.number for step in self.steps],
-            [step.way for step in self.steps],
-            [row.grad_input_norm for row in self.rows],
-            [step.block for step in self.steps],
-            f"The gradient, operation by operation: {self.network}",
-            f"Measured on {batch_note(self.images, self.training)}.",
-        )
+        return gradient_steps(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the steps to a file, whole or not at all.

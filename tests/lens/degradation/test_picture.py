@@ -1,21 +1,32 @@
-"""Pictures of what depth does: responses of layers, and degradation."""
+"""The picture of degradation: means over seeds, and curves by depth."""
 
-import numpy as np
 import pytest
 
-from npresnet.lens.degradation.picture import Training, degradation
-from npresnet.lens.responses.picture import responses
+from npresnet.lens.degradation import Curve, Degradation, DegradationRow
+from npresnet.lens.degradation.picture import degradation
+from npresnet.plots import style
 
 RUNS = [
-    Training("plain", 8, [2.0, 0.5], 0.05),
-    Training("plain", 8, [2.0, 0.7], 0.07),
-    Training("plain", 20, [2.2, 1.9], 0.6),
-    Training("resnet", 8, [1.8, 0.4], 0.04),
+    ("plain", 8, 0, (2.0, 0.5), 0.05),
+    ("plain", 8, 1, (2.0, 0.7), 0.07),
+    ("plain", 20, 0, (2.2, 1.9), 0.6),
+    ("resnet", 8, 0, (1.8, 0.4), 0.04),
 ]
 
 
+def result(runs):
+    rows, curves = [], []
+    for kind, depth, seed, losses, error in runs:
+        name = f"{kind}{depth}"
+        figures = losses[-1], 0.1, 1.0, error, 1.0
+        rows.append(DegradationRow(name, kind, depth, seed, *figures))
+        curves.append(Curve(kind, depth, seed, losses, (0.2, 0.1), (None, error)))
+    return Degradation(tuple(rows), tuple(curves), "digits", "quick", 1000, 2)
+
+
 def test_lines_are_means_and_points_are_runs(tmp_path):
-    figure = degradation(RUNS, "digits", tmp_path / "degradation.png")
+    figure = degradation(result(RUNS))
+    style.save(figure, tmp_path / "degradation.png")
     loss, error, plain, residual = figure.axes
     means, points, *_ = loss.lines
     assert list(means.get_ydata()) == pytest.approx([0.6, 1.9])
@@ -30,21 +41,10 @@ def test_lines_are_means_and_points_are_runs(tmp_path):
 
 
 def test_one_kind_alone_leaves_no_empty_axes():
-    visible = [axes.get_visible() for axes in degradation(RUNS[3:], "").axes]
+    visible = [axes.get_visible() for axes in degradation(result(RUNS[3:])).axes]
     assert visible == [True, True, True, False]
-
-
-def test_several_networks_of_a_kind_are_told_apart(tmp_path):
-    nets = [(f"Plain net, {n} layers", np.arange(1.0, n)) for n in (8, 14, 20)]
-    figure = responses([("Residual net, 8 layers", np.ones(7)), *nets])
-    upper, _ = figure.axes
-    looks = {(line.get_color(), line.get_marker()) for line in upper.lines}
-    assert len(looks) == 4
-    assert "mean 4.00" in upper.get_legend().get_texts()[1].get_text()
 
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="at least one"):
-        degradation([], "")
-    with pytest.raises(ValueError, match="at least one"):
-        responses([("a net", np.array([]))])
+        degradation(result([]))

@@ -11,25 +11,37 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import PathPatch, Rectangle
 
-from npresnet.lens.ledger.picture import Course, river, write_norm
+from npresnet.lens.ledger import Ledger, LedgerRow
+from npresnet.lens.ledger.picture import river, write_norm
 from npresnet.plots import style
 
-RESIDUAL = Course(
-    "Residual net",
-    ["layer1.0", "layer1.1", "layer2.0"],
-    grad_output=[0.9, 0.8, 0.6],
-    grad_sum=[0.75, 0.62, 0.5],
-    grad_shortcut=[0.75, 0.62, 0.4],  # the last one is no identity
-    grad_branch=[0.8, 0.5, 0.69],
-    grad_input=[1.1, 0.9, 0.8],
-    grad_logits=0.3,
-    grad_images=1.4,
+NAMES = ["layer1.0", "layer1.1", "layer2.0"]
+
+
+def row(name, came, passed, shortcut, branch, goes):
+    return LedgerRow(name, came, 0.1, 0.1, passed, shortcut, branch, None, goes, 0.0)
+
+
+RESIDUAL = Ledger(
+    (
+        row("layer1.0", 0.9, 0.75, 0.75, 0.8, 1.1),
+        row("layer1.1", 0.8, 0.62, 0.62, 0.5, 0.9),
+        row("layer2.0", 0.6, 0.5, 0.4, 0.69, 0.8),  # its shortcut is no identity
+    ),
+    network="Residual net",
+    images=8,
+    training=True,
+    loss=2.3,
+    grad_logits_norm=0.3,
+    grad_images_norm=1.4,
 )
 PLAIN = replace(
     RESIDUAL,
-    title="Plain net",
-    grad_shortcut=[None] * 3,
-    grad_branch=[1.1, 0.9, 0.8],
+    network="Plain net",
+    rows=tuple(
+        replace(one, grad_shortcut_norm=None, grad_branch_norm=one.grad_input_norm)
+        for one in RESIDUAL.rows
+    ),
 )
 
 
@@ -53,14 +65,10 @@ def width_at(patch, y):
     return max(crossings) - min(crossings)
 
 
-def blocks_from_above(course):
-    return list(reversed(range(len(course.names))))
-
-
 @pytest.mark.parametrize("scale", ["linear", "log"])
-@pytest.mark.parametrize("course", [RESIDUAL, PLAIN], ids=["residual", "plain"])
-def test_every_width_is_to_scale(course, scale):
-    figure = river([course], scale)
+@pytest.mark.parametrize("ledger", [RESIDUAL, PLAIN], ids=["residual", "plain"])
+def test_every_width_is_to_scale(ledger, scale):
+    figure = river([ledger], scale)
     found = patches(figure)
     axes = figure.axes[0]
     # Data units are inches: what is to scale in numbers is so on paper.
@@ -80,27 +88,28 @@ def test_every_width_is_to_scale(course, scale):
         def width(norm):
             return a + per_decade * math.log10(norm / one)
 
-    way = "branch" if course.is_plain else "shortcut"
-    for i in blocks_from_above(course):
-        main = found[f"{course.names[i]} {way}"]
+    is_plain = ledger is PLAIN
+    way = "branch" if is_plain else "shortcut"
+    for row in ledger.rows:
+        main = found[f"{row.name} {way}"]
         top, bottom = y_range(main)
         top += 0.01  # bands overlap by that much, so that no seam shows
         h = bottom - top
         assert h == pytest.approx(0.9)
         measured = {
-            "grad_output": width_at(main, top + 0.01 * h),
-            "grad_sum": width_at(main, top + 0.26 * h),
-            "grad_input": width_at(main, bottom - 1e-4),
+            "grad_output_norm": width_at(main, top + 0.01 * h),
+            "grad_sum_norm": width_at(main, top + 0.26 * h),
+            "grad_input_norm": width_at(main, bottom - 1e-4),
         }
-        if not course.is_plain:
-            measured["grad_shortcut"] = width_at(main, top + 0.67 * h)
-            arm = found[f"{course.names[i]} branch"]
-            measured["grad_branch"] = arm_width(arm, top + 0.62 * h)
+        if not is_plain:
+            measured["grad_shortcut_norm"] = width_at(main, top + 0.67 * h)
+            arm = found[f"{row.name} branch"]
+            measured["grad_branch_norm"] = arm_width(arm, top + 0.62 * h)
         for field, inches in measured.items():
-            norm = getattr(course, field)[i]
-            assert inches == pytest.approx(width(norm), abs=2e-3), (field, i)
-        fall = found[f"{course.names[i]} stopped"]
-        lost = width(course.grad_output[i]) - width(course.grad_sum[i])
+            norm = getattr(row, field)
+            assert inches == pytest.approx(width(norm), abs=2e-3), (field, row.name)
+        fall = found[f"{row.name} stopped"]
+        lost = width(row.grad_output_norm) - width(row.grad_sum_norm)
         assert width_at(fall, top + 0.5 * h) == pytest.approx(lost, abs=2e-3)
 
 
@@ -142,11 +151,11 @@ def words(figure):
 
 
 def test_the_caption_says_what_widths_are_and_where_nothing_is_seen():
-    text = " ".join(words(river([RESIDUAL], note="On 8 images.")).split())
+    text = " ".join(words(river([RESIDUAL])).split())
     assert "in proportion to the norm of the gradient" in text
     assert "log" not in text
-    assert "On 8 images." in text
-    steep = replace(RESIDUAL, grad_images=900.0)
+    assert "Measured on a batch of 8 images in training mode." in text
+    steep = replace(RESIDUAL, grad_images_norm=900.0)
     text = " ".join(words(river([steep])).split())
     assert "in proportion to the logarithm of the gradient's norm" in text
     assert re.search(r"0\.1\d? has no width", text)
@@ -154,7 +163,7 @@ def test_the_caption_says_what_widths_are_and_where_nothing_is_seen():
 
 
 def test_rivers_side_by_side_share_their_scale():
-    figure = river([RESIDUAL, replace(RESIDUAL, title="Its twin")])
+    figure = river([RESIDUAL, replace(RESIDUAL, network="Its twin")])
     mains = [
         patch
         for patch in figure.axes[0].patches
@@ -199,14 +208,10 @@ def test_colours_differ_in_grey_too():
 
 
 def test_every_block_is_named_and_deep_networks_still_fit():
-    assert all(name in words(river([RESIDUAL])) for name in RESIDUAL.names)
+    assert all(name in words(river([RESIDUAL])) for name in NAMES)
     many = [f"layer{i // 100 + 1}.{i % 100}" for i in range(300)]
-    columns = {
-        field: [value[0]] * 300
-        for field, value in vars(RESIDUAL).items()
-        if isinstance(value, list) and field != "names"
-    }
-    figure = river([replace(RESIDUAL, names=many, **columns)])
+    rows = tuple(replace(RESIDUAL.rows[0], name=name) for name in many)
+    figure = river([replace(RESIDUAL, rows=rows)])
     assert figure.get_figheight() < 35
     named = [text.get_text() for text in figure.axes[0].texts]
     assert [name for name in named if name in many] == [
@@ -220,13 +225,11 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         river([])
     with pytest.raises(ValueError, match="finite"):
-        river([replace(RESIDUAL, grad_images=math.nan)])
-    nothing = dict.fromkeys(
-        ["grad_output", "grad_sum", "grad_shortcut", "grad_branch", "grad_input"],
-        [0.0] * 3,
-    )
+        river([replace(RESIDUAL, grad_images_norm=math.nan)])
+    nothing = tuple(row(name, 0.0, 0.0, 0.0, 0.0, 0.0) for name in NAMES)
+    still = replace(RESIDUAL, rows=nothing, grad_logits_norm=0, grad_images_norm=0)
     with pytest.raises(ValueError, match="not zero"):
-        river([replace(RESIDUAL, **nothing, grad_logits=0.0, grad_images=0.0)])
+        river([still])
 
 
 def test_norms_are_written_without_exponents_where_that_is_possible():
@@ -242,6 +245,6 @@ def test_norms_are_written_without_exponents_where_that_is_possible():
 
 
 def test_the_ending_decides_the_format(tmp_path):
-    river([RESIDUAL, PLAIN], path=tmp_path / "river.svg")
+    style.save(river([RESIDUAL, PLAIN]), tmp_path / "river.svg")
     text = (tmp_path / "river.svg").read_text()
     assert 'id="layer2.0 branch"' in text

@@ -4,23 +4,44 @@ from dataclasses import replace
 
 import pytest
 
-from npresnet.lens.lesion.picture import Patient, lesions
+from npresnet.lens.lesion import DeletionRow, Lesions, RemovalRow, ReorderingRow
+from npresnet.lens.lesion.picture import lesions
+from npresnet.plots import style
 
-ONE = Patient(
-    subject="Residual net, 14 layers",
-    whole=0.9,
+
+def removal(count, accuracy, low, high):
+    return RemovalRow(count, 5, accuracy, low, high, 1.0, 1.0, 1.0)
+
+
+ONE = Lesions(
+    rows=(
+        DeletionRow("layer1.0", "identity", 0.8, -0.1, 1.0),
+        DeletionRow("layer1.1", "identity", 0.7, -0.2, 1.0),
+        DeletionRow("layer2.0", "zero padding", 0.2, -0.7, 1.0),
+    ),
+    swaps=(ReorderingRow(("layer1.0/layer1.1",), 0.9, 0.5, 1.0),),
+    reorderings=(ReorderingRow(("layer1.0/layer1.1",) * 2, 0.7, 0.4, 1.0),),
+    removals=(
+        removal(1, 0.6, 0.2, 0.8),
+        removal(2, 0.4, 0.3, 0.5),
+        removal(3, 0.1, 0.1, 0.1),
+    ),
+    network="Residual net, 14 layers",
+    images=5,
+    training=False,
+    seed=0,
+    accuracy=0.9,
+    loss=0.3,
     chance=0.1,
-    blocks=["layer1.0", "layer1.1", "layer2.0"],
-    deleted=[0.8, 0.7, 0.2],
-    reshaping=[False, False, True],
-    removed=[1, 2, 3],
-    mean=[0.6, 0.4, 0.1],
-    low=[0.2, 0.3, 0.1],
-    high=[0.8, 0.5, 0.1],
-    taus=[0.9, 0.7],
-    reordered=[0.5, 0.4],
 )
-PLAIN = replace(ONE, subject="Plain net, 14 layers", deleted=[0.1, 0.2, 0.1])
+PLAIN = replace(
+    ONE,
+    network="Plain net, 14 layers",
+    rows=tuple(
+        replace(row, accuracy=accuracy)
+        for row, accuracy in zip(ONE.rows, (0.1, 0.2, 0.1), strict=True)
+    ),
+)
 
 
 def lines_of(axes, marker):
@@ -28,7 +49,7 @@ def lines_of(axes, marker):
 
 
 def test_every_number_is_drawn_in_percent():
-    figure = lesions([ONE, PLAIN], "Measured on 5 images.")
+    figure = lesions([ONE, PLAIN])
     deletions, removals, orders = figure.axes
     circles, hollow = lines_of(deletions, "o")
     assert list(circles.get_ydata()) == pytest.approx([80, 70, 20])
@@ -51,24 +72,22 @@ def test_every_number_is_drawn_in_percent():
 
 
 def test_kinds_that_were_left_out_have_no_panel(tmp_path):
-    bare = replace(ONE, removed=[], mean=[], low=[], high=[], taus=[], reordered=[])
-    assert len(lesions([bare], path=tmp_path / "bare.png").axes) == 1
+    bare = replace(ONE, removals=(), swaps=(), reorderings=())
+    figure = lesions([bare])
+    assert len(figure.axes) == 1
+    style.save(figure, tmp_path / "bare.png")
     assert (tmp_path / "bare.png").stat().st_size > 5000
-    assert len(lesions([bare, replace(ONE, removed=[])]).axes) == 2
+    assert len(lesions([bare, replace(ONE, removals=())]).axes) == 2
 
 
 def test_networks_of_different_blocks_are_numbered_on_one_axis():
-    longer = replace(
-        PLAIN, blocks=["a"] * 40, deleted=[0.5] * 40, reshaping=[False] * 40
-    )
+    longer = replace(PLAIN, rows=(DeletionRow("a", "identity", 0.5, 0.0, 1.0),) * 40)
     axes = lesions([ONE, longer]).axes[0]
     assert axes.get_xlabel() == "block"
     labels = [tick.get_text() for tick in lesions([longer]).axes[0].get_xticklabels()]
     assert len(labels) <= 18
 
 
-def test_what_does_not_fit_is_refused():
+def test_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one network"):
         lesions([])
-    with pytest.raises(ValueError, match="one per block"):
-        lesions([replace(ONE, deleted=[0.1])])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from npresnet.lens.log.picture import Panel, over_time
+from npresnet.plots import style
 
 VALUES = np.array([[1.0, 10.0, np.nan], [0.0, 5.0, 1000.0]])
 
@@ -27,7 +28,7 @@ def test_one_reading_and_all_blank_can_be_drawn(tmp_path):
         Panel("Zero", np.zeros((1, 1)), "norm", "log"),
     ]
     path = tmp_path / "one.png"
-    over_time(panels, [3], "epoch", ["only"], "a net", path=path)
+    style.save(over_time(panels, [3], "epoch", ["only"], "a net"), path)
     assert path.stat().st_size > 5000
 
 

@@ -3,31 +3,35 @@
 import numpy as np
 import pytest
 
-from npresnet.lens.shattered.picture import Trace, autocorrelations
+from npresnet.lens.shattered import Shattered, ShatteredRow
+from npresnet.lens.shattered.picture import autocorrelations
+from npresnet.plots import style
 
 LAGS = np.arange(9)
 WHITE, BROWNIAN = np.where(LAGS == 0, 1, -0.01), 1 - 0.02 * LAGS
 
 
-def trace(layers, residual, rate):
+def result(layers, residual, rate, white=WHITE):
     kind = "Residual" if residual else "Plain"
-    return Trace(f"{kind} net, {layers} layers", layers, residual, rate**LAGS)
+    columns = zip(rate**LAGS, LAGS * 0.0, white, BROWNIAN, strict=False)
+    rows = tuple(
+        ShatteredRow(lag, *map(float, values)) for lag, values in enumerate(columns)
+    )
+    network = f"{kind} net, {layers} layers"
+    return Shattered(rows, network, layers, residual, 64, 8, 0.1, 0, True)
 
 
-NETS = [trace(8, True, 0.9), trace(56, True, 0.8), trace(8, False, 0.88)]
-DEEP = [trace(56, False, 0.001), trace(110, False, 0.001)]
-
-
-def draw(traces, **options):
-    return autocorrelations(traces, white=WHITE, brownian=BROWNIAN, **options)
+NETS = [result(8, True, 0.9), result(56, True, 0.8), result(8, False, 0.88)]
+DEEP = [result(56, False, 0.001), result(110, False, 0.001)]
 
 
 def test_curves_by_lag_and_points_by_depth(tmp_path):
-    figure = draw([*NETS, *DEEP], note="8 lines.", path=tmp_path / "all.png")
+    figure = autocorrelations([*NETS, *DEEP])
+    style.save(figure, tmp_path / "all.png")
     by_lag, by_depth = figure.axes
     drawn = [list(line.get_ydata()) for line in by_lag.lines]
     for one in [*NETS, *DEEP]:
-        assert list(one.values) in drawn
+        assert list(one.autocorrelations) in drawn
     assert list(WHITE) in drawn
     assert list(BROWNIAN) in drawn
     texts = [text.get_text() for text in by_lag.texts]
@@ -41,12 +45,12 @@ def test_curves_by_lag_and_points_by_depth(tmp_path):
     assert list(plain.get_ydata()) == pytest.approx([0.88, 0.001, 0.001])
     ticks = [text.get_text() for text in by_depth.get_xticklabels()]
     assert ticks == ["8", "56", "110"]
-    assert figure._supxlabel.get_text() == "8 lines."
+    assert "8 lines of 64 images" in figure._supxlabel.get_text()
     assert (tmp_path / "all.png").stat().st_size > 10_000
 
 
 def test_one_depth_needs_no_second_panel():
-    figure = draw([trace(20, True, 0.9), trace(20, False, 0.5)])
+    figure = autocorrelations([result(20, True, 0.9), result(20, False, 0.5)])
     (axes,) = figure.axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
     assert names == ["residual net", "plain net"]
@@ -55,7 +59,7 @@ def test_one_depth_needs_no_second_panel():
 
 
 def test_lengths_that_differ_are_refused():
-    with pytest.raises(ValueError, match="as long as the references"):
-        draw([])
-    with pytest.raises(ValueError, match="as long as the references"):
-        autocorrelations(NETS, white=WHITE[:3], brownian=BROWNIAN[:3])
+    with pytest.raises(ValueError, match="equally many points and lags"):
+        autocorrelations([])
+    with pytest.raises(ValueError, match="equally many points and lags"):
+        autocorrelations([*NETS, result(8, True, 0.9, white=WHITE[:3])])

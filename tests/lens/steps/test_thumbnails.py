@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from npresnet.lens.steps.page.thumbnails import thumbnails
-from npresnet.lens.steps.picture import gradient_steps
 
 
 def pixels_of(drawn):
@@ -69,22 +68,3 @@ def test_vectors_are_rows_one_for_each_image(rng):
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_zeros_and_worse_are_drawn_too(value):
     assert thumbnails(np.full((1, 2, 3, 3), value)).width == 7
-
-
-def test_the_norms_are_drawn_by_way():
-    ways = ["trunk", "branch", "branch", "shortcut", "trunk"]
-    figure = gradient_steps(
-        [1, 2, 3, 4, 5],
-        ways,
-        [1.0, 2, 3, 0, 5],
-        ["", "a", "a", "a", "a"],
-        "a net",
-        "x.",
-    )
-    (axes,) = figure.axes
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["trunk", "branch", "shortcut"]
-    assert axes.lines[1].get_xdata().tolist() == [2, 3]
-    assert axes.get_yscale() == "log"
-    with pytest.raises(ValueError, match="one length"):
-        gradient_steps([1], [], [], [], "a net")
