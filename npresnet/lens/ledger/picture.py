@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from npresnet.lens.ledger.bands import Arch, Bank, arm, band, fading
 from npresnet.lens.shared.passes import batch_note
 from npresnet.plots import style
+from npresnet.plots.bands import Arch, Bank, arm, band, fading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -71,7 +71,7 @@ def scored(model: Module, x: Array, target: Target) -> Iterator[Scores]:
         the classes do not suit it.
     """
     x = check_backward(model, x)
-    with preserve_state(model), replaying(model)():
+    with preserve_state(model), replaying(model):
         logits = model(x)
         if logits.ndim != 2:
             raise ValueError(

@@ -98,7 +98,8 @@ class Recorder:
         self._forward_blocks: list[BlockCall] = []  # under way
         self._backward_blocks: list[BlockCall] = []
         self._plain_blocks: list[str] = []
-        self._calls: dict[Module, list[Operation]] = defaultdict(list)
+        # With the number of caches that the module had after each call.
+        self._calls: dict[Module, list[tuple[int, Operation]]] = defaultdict(list)
         self._recent: deque[Array] = deque(maxlen=_RECENT)
         self._own: set[int] = set()
         self._last_end = 0.0
@@ -186,7 +187,7 @@ class Recorder:
             (output,),
             _bytes_of([part.caches[-1:] for part in module.modules()], self._own),
         )
-        self._calls[module].append(operation)
+        self._calls[module].append((len(module.caches), operation))
         (self._line if block is None else getattr(block, block.place)).append(operation)
 
     def _note_backward(
@@ -200,9 +201,7 @@ class Recorder:
         path = self._operations.get(module)
         if path is None:
             return
-        calls = self._calls[module]
-        waiting = [call for call in calls if call.received[0] is None]
-        operation = waiting[-1] if waiting else calls[-1]  # the last call comes first
+        operation = self._call_of(module)
         operation.seconds = end - self._last_end
         given = grad_outputs[0] if grad_outputs else np.ones((), self._dtype)
         operation.received = [self._kept(np.asarray(given), path)]
@@ -215,6 +214,17 @@ class Recorder:
             }
         module.zero_grad()  # the next call's own are wanted
         self._last_end = time.perf_counter()
+
+    def _call_of(self, module: Module) -> Operation:
+        """Tell which forward pass has gone backward: that whose cache is gone.
+
+        Of a module that keeps nothing itself: the last one that has not yet.
+        """
+        calls = self._calls[module]
+        before = len(module.caches) + 1
+        found = [call for kept, call in calls if kept == before]
+        waiting = [call for _, call in calls if call.received[0] is None]
+        return (found or waiting or [calls[-1][1]])[-1]
 
     @property
     def _dtype(self) -> np.dtype[Any]:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.shared import passes
 from npresnet.lens.steps.page.units import Unit, label
-from npresnet.lens.steps.step import Step
+
+if TYPE_CHECKING:
+    from npresnet.lens.steps.step import Step
 
 Array = NDArray[np.floating[Any]]
 

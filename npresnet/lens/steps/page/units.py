@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from npresnet.lens.steps.step import Step
+if TYPE_CHECKING:
+    from npresnet.lens.steps.step import Step
+
 
 _SIGNS = {
     "cross_entropy": "loss",
