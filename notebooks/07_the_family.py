@@ -676,7 +676,7 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
 # [its stages](../npresnet/models/resnet.py#L158-L173 "_StageMaker.stage"),
 # [`CifarResNet`](../npresnet/models/cifar.py#L49-L122 "CifarResNet"),
 # [`Bottleneck`](../npresnet/models/blocks.py#L221-L292 "Bottleneck"),
-# [`cost`](../npresnet/lens/cost.py#L31-L111 "cost"), and
+# [`cost`](../npresnet/lens/cost/measure.py#L30-L108 "cost"), and
 # [`state_dict`](../npresnet/nn/module.py#L221-L223 "Module.state_dict"). How fast those
 # multiplications can go is the subject of [notebook 12](12_fast.ipynb).
 
