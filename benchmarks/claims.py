@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import npresnet as nr
 from npresnet.cli.options import parse_normalization
-from npresnet.lens.passes import forward_pass, norm
+from npresnet.lens.shared.passes import forward_pass, norm
 from npresnet.models import ResNet, cifar_resnet
 from npresnet.nn import BatchNorm2d, Conv2d, Linear, Module, Sequential, init, replaying
 

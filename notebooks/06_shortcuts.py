@@ -499,7 +499,7 @@ for name, one in kinds.items():
 # [`projection`](../npresnet/models/blocks.py#L58-L70 "projection"),
 # [`zero_pad_shortcut_forward`](../npresnet/functional/shortcut.py#L31-L79 "zero_pad_shortcut_forward"),
 # the [derivation of shortcut A](../docs/derivations/zero_pad_shortcut.md), and
-# [`cost`](../npresnet/lens/cost.py#L31-L111 "cost").
+# [`cost`](../npresnet/lens/cost/measure.py#L30-L108 "cost").
 #
 # ## Exercises
 #

@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 import npresnet as nr
-from npresnet.lens.passes import forward_pass
+from npresnet.lens.shared.passes import forward_pass
 from npresnet.plots import style
 
 train, _ = nr.data.digits()
@@ -89,7 +89,7 @@ for name, array, noted in (
 # The block itself does it in a few lines,
 # [`ResidualBlock.backward`](../npresnet/models/blocks.py#L128-L137 "ResidualBlock.backward");
 # the books are kept by
-# [`ledger`](../npresnet/lens/ledger.py#L158-L238 "ledger").
+# [`ledger`](../npresnet/lens/ledger/measure.py#L29-L117 "ledger").
 
 # %%
 nr.course.source(nr.models.ResidualBlock.backward)
@@ -362,7 +362,7 @@ assert math.isclose(parts.sum(), 1.1**3)
 # The real thing is no different. After the forward pass everything is fixed (masks,
 # statistics), and the backward pass is *linear* in the gradient that comes in. So the
 # gradient is exactly the sum over all paths, and the
-# [spectrum](../npresnet/lens/spectrum.py#L166-L255 "spectrum") carries those that crossed
+# [spectrum](../npresnet/lens/spectrum/measure.py#L32-L121 "spectrum") carries those that crossed
 # equally many branches together: two lines at each block.
 #
 # **Predict.** The average path of a ResNet-56 crosses 13.5 of its 27 branches. How many

@@ -514,9 +514,9 @@ assert list(seen["eval_mode_forgotten"]) == [False, False, False, False, True]
 # [Its kill table](../docs/kill_table.md) lists every bug with the tests that catch it.
 # To read on:
 #
-# - [`inject`](../npresnet/lens/bugs/patching.py#L24-L55 "inject"): how a bug gets in and
+# - [`inject`](../npresnet/lens/bugs/patching.py#L23-L53 "inject"): how a bug gets in and
 #   out,
-# - [`check`](../npresnet/lens/stepper/check.py#L60-L69 "check"): the stepper's check,
+# - [`check`](../npresnet/lens/steps/check.py#L60-L69 "check"): the stepper's check,
 # - [the right one](../npresnet/models/blocks.py#L128-L137 "ResidualBlock.backward"), below.
 
 # %%

@@ -432,12 +432,12 @@ assert cut.removals[1].accuracy < cut.removals[0].accuracy  # two, one
 #
 # Where to read on:
 #
-# - [`filters`](../npresnet/lens/filters.py#L112-L162 "filters"),
-#   [`feature_maps`](../npresnet/lens/feature_maps.py#L111-L163 "feature_maps"),
-#   [`activations`](../npresnet/lens/activations.py#L126-L169 "activations"),
-# - [`saliency`](../npresnet/lens/saliency.py#L45-L120 "saliency"),
-#   [`grad_cam`](../npresnet/lens/grad_cam.py#L48-L156 "grad_cam"): with their sources,
-# - [`lesion`](../npresnet/lens/lesion.py#L29-L170 "lesion"),
+# - [`filters`](../npresnet/lens/filters/measure.py#L21-L71 "filters"),
+#   [`feature_maps`](../npresnet/lens/feature_maps/measure.py#L21-L73 "feature_maps"),
+#   [`activations`](../npresnet/lens/activations/measure.py#L23-L66 "activations"),
+# - [`saliency`](../npresnet/lens/saliency/measure.py#L20-L95 "saliency"),
+#   [`grad_cam`](../npresnet/lens/grad_cam/measure.py#L21-L130 "grad_cam"): with their sources,
+# - [`lesion`](../npresnet/lens/lesion/measure.py#L29-L170 "lesion"),
 # - [the lens](../docs/lens.md) on the command line, with CIFAR-10 and published weights.
 
 # %% [markdown]

@@ -7,8 +7,7 @@ model trains.
 
 from npresnet.lens import bugs
 from npresnet.lens.activations import ActivationRow, Activations, activations
-from npresnet.lens.cost import cost
-from npresnet.lens.cost_result import Cost, CostRow
+from npresnet.lens.cost import Cost, CostRow, cost
 from npresnet.lens.degradation import (
     Curve,
     Degradation,
@@ -18,26 +17,24 @@ from npresnet.lens.degradation import (
 from npresnet.lens.feature_maps import FeatureMaps, MapRow, feature_maps
 from npresnet.lens.filters import FilterRow, Filters, filters
 from npresnet.lens.grad_cam import GradCam, grad_cam
-from npresnet.lens.history import History, LedgerHistory, SpectrumHistory
-from npresnet.lens.landscape import landscape
-from npresnet.lens.landscape_result import Landscape, LandscapeRow
+from npresnet.lens.landscape import Landscape, LandscapeRow, landscape
 from npresnet.lens.ledger import Ledger, LedgerRow, ledger
-from npresnet.lens.lesion import lesion
-from npresnet.lens.lesion_result import (
+from npresnet.lens.lesion import (
     DeletionRow,
     Lesions,
     RemovalRow,
     ReorderingRow,
+    lesion,
 )
-from npresnet.lens.log import Log
-from npresnet.lens.looks import LookRow, Looks
+from npresnet.lens.log import History, LedgerHistory, Log, SpectrumHistory
 from npresnet.lens.responses import ResponseRow, Responses, responses
-from npresnet.lens.result import Result
 from npresnet.lens.saliency import Saliency, saliency
+from npresnet.lens.shared.looks import LookRow, Looks
+from npresnet.lens.shared.preserve_state import preserve_state
+from npresnet.lens.shared.result import Result
 from npresnet.lens.shattered import Shattered, ShatteredRow, shattered
 from npresnet.lens.spectrum import Spectrum, SpectrumRow, spectrum
-from npresnet.lens.stepper import Step, StepCheck, Steps, steps
-from npresnet.lens.untouched import untouched
+from npresnet.lens.steps import Step, StepCheck, Steps, steps
 
 __all__ = [
     "ActivationRow",
@@ -87,10 +84,10 @@ __all__ = [
     "landscape",
     "ledger",
     "lesion",
+    "preserve_state",
     "responses",
     "saliency",
     "shattered",
     "spectrum",
     "steps",
-    "untouched",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +66,7 @@ def find(
         return f"the loss is {float(losses[0])}, of logits that are finite"
     trace = _Trace(model)
     model.zero_grad()
-    with trace.of_backward():
+    with watching(backward=trace.after_backward):
         model.backward(criterion.backward(), input_grad=False)
     model.zero_grad()
     return trace.first or "computed once more, it is finite: the machine erred"
@@ -123,37 +122,23 @@ class _Trace:
         for buffer in module._buffers:
             self.note(getattr(module, buffer), f"{buffer} of {name} (forward)")
 
-    @contextmanager
-    def of_backward(self) -> Iterator[None]:
-        """Look at every backward pass within a ``with`` block."""
-        before = {module: vars(module).get("backward") for module in self.names}
-        for module in self.names:
-            # An attribute of the instance goes before the method of its class.
-            vars(module)["backward"] = self._watched(module, module.backward)
-        try:
-            yield
-        finally:
-            for module, own in before.items():
-                if own is None:
-                    del vars(module)["backward"]
-                else:
-                    vars(module)["backward"] = own
-
-    def _watched(self, module: Module, backward: Callable[..., Any]) -> Any:
-        name = self.names[module]
-        is_leaf = not any(True for _ in module.children())
-
-        def watched(*gradients: Any, **options: Any) -> Any:
-            if is_leaf:  # between two leaves: a sum of gradients
-                for gradient in gradients:
-                    self.note(gradient, f"the gradient that enters {name} (backward)")
-            result = backward(*gradients, **options)
-            for own, parameter in module._parameters.items():
-                self.note(parameter.grad, f"the gradient of {name}.{own} (backward)")
-            self.note(result, f"the gradient by the input of {name} (backward)")
-            return result
-
-        return watched
+    def after_backward(
+        self,
+        module: Module,
+        grad_outputs: tuple[Any, ...],
+        grad_inputs: tuple[Any, ...],
+    ) -> None:
+        """Look at a backward pass; inner modules come before those around them."""
+        name = self.names.get(module)
+        if name is None:
+            return
+        if not any(True for _ in module.children()):  # between two leaves: a sum
+            for gradient in grad_outputs:
+                self.note(gradient, f"the gradient that enters {name} (backward)")
+        for own, parameter in module._parameters.items():
+            self.note(parameter.grad, f"the gradient of {name}.{own} (backward)")
+        for gradient in grad_inputs:
+            self.note(gradient, f"the gradient by the input of {name} (backward)")
 
 
 def _named(model: Module) -> Iterator[tuple[str, Module]]:

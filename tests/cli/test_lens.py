@@ -237,7 +237,7 @@ def test_steps_as_json_may_be_a_part():
 
 
 def test_on_a_terminal_keys_walk_through_the_steps(monkeypatch, capsys):
-    command = importlib.import_module("npresnet.cli.lens.steps")
+    command = importlib.import_module("npresnet.lens.steps.command")
 
     steps = nr.lens.steps(nr.models.resnet8(), *digits_batch(4))
     keys = iter(["\x1b[C", "n", "b", "c", "x", "j", "j", "j", "n", "\x1b[D", "q"])
@@ -260,7 +260,7 @@ def test_on_a_terminal_keys_walk_through_the_steps(monkeypatch, capsys):
 
 
 def test_the_walk_ends_where_the_steps_do(monkeypatch, capsys):
-    command = importlib.import_module("npresnet.cli.lens.steps")
+    command = importlib.import_module("npresnet.lens.steps.command")
 
     steps = nr.lens.steps(nr.models.resnet8(), *digits_batch(4))[:1]
     keys = iter(["b", "n", "\x03"])

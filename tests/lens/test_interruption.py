@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.lens.untouched import untouched
+from npresnet.lens.shared.preserve_state import preserve_state
 from tests.interrupts import ctrl_c, moments
 from tests.lens.state import fingerprint
 
@@ -24,12 +24,14 @@ def test_a_model_is_left_as_it_was(rng):
     before, interrupts = fingerprint(model), 0
 
     def change_everything():
-        with untouched(model):
+        with preserve_state(model):
             model(x + 1)
             model[0].weight.data += 1
             model[1].forward = np.abs
 
-    for caught in moments(change_everything, ctrl_c, "untouched.py", "contextlib.py"):
+    for caught in moments(
+        change_everything, ctrl_c, "preserve_state.py", "contextlib.py"
+    ):
         interrupts += caught is not None
         del caught
         if fingerprint(model) != before:

@@ -66,7 +66,7 @@ def test_no_instrument_is_left_out():
         if inspect.isfunction(function := getattr(lens, name))
         and next(iter(inspect.signature(function).parameters), None) == "model"
     }
-    assert takes_a_model - {"untouched"} == {
+    assert takes_a_model - {"preserve_state"} == {
         name for name in INSTRUMENTS if not name.startswith("Log")
     }
 

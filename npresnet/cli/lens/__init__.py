@@ -1,30 +1,54 @@
-"""``npresnet lens``: the instruments, one file each.
+"""``npresnet lens``: the instruments. Each one's command stands beside it.
 
-A new one is a command in a file of its own, added to the list below.
+It is loaded when it is asked for: that of `npresnet.lens.ledger`, for instance, from
+``npresnet/lens/ledger/command.py``. Here is what the commands share.
 """
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from npresnet.cli.help import Group
-from npresnet.cli.lens.activations import activations
-from npresnet.cli.lens.cost import cost
-from npresnet.cli.lens.degradation import degradation
-from npresnet.cli.lens.filters import filters
-from npresnet.cli.lens.grad_cam import grad_cam
-from npresnet.cli.lens.landscape import landscape
-from npresnet.cli.lens.ledger import ledger
-from npresnet.cli.lens.lesion import lesion
-from npresnet.cli.lens.maps import maps
-from npresnet.cli.lens.responses import responses
-from npresnet.cli.lens.saliency import saliency
-from npresnet.cli.lens.shattered import shattered
-from npresnet.cli.lens.spectrum import spectrum
-from npresnet.cli.lens.steps import steps
+
+# Each command's name, and the folder of its instrument.
+_FOLDERS = {
+    "activations": "activations",
+    "cost": "cost",
+    "degradation": "degradation",
+    "filters": "filters",
+    "grad-cam": "grad_cam",
+    "landscape": "landscape",
+    "ledger": "ledger",
+    "lesion": "lesion",
+    "maps": "feature_maps",
+    "responses": "responses",
+    "saliency": "saliency",
+    "shattered": "shattered",
+    "spectrum": "spectrum",
+    "steps": "steps",
+}
 
 
-@click.group(cls=Group, invoke_without_command=True)
+class _Instruments(Group):
+    """A group whose commands are loaded one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of all instruments."""
+        return list(_FOLDERS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load an instrument's command."""
+        folder = _FOLDERS.get(cmd_name)
+        if folder is None:
+            return None
+        module = importlib.import_module(f"npresnet.lens.{folder}.command")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_Instruments, invoke_without_command=True)
 @click.pass_context
 def lens(ctx: click.Context) -> None:
     """Look inside a network, fresh or trained.
@@ -44,22 +68,3 @@ def lens(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-for _command in (
-    ledger,
-    spectrum,
-    steps,
-    lesion,
-    responses,
-    degradation,
-    shattered,
-    landscape,
-    cost,
-    saliency,
-    grad_cam,
-    filters,
-    maps,
-    activations,
-):
-    lens.add_command(_command)

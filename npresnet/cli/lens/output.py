@@ -166,7 +166,7 @@ class SeveralFiles:
         self, folder: Folder, results: Sequence[Result], draw: Callable[[], Figure]
     ) -> None:
         """Write all files into a folder, and say so."""
-        from npresnet.lens.result import picture
+        from npresnet.lens.shared.result import picture
 
         contents: dict[str, Callable[[], bytes]] = {
             name: partial(result.content, Path(name).suffix)

@@ -10,7 +10,7 @@ from npresnet.cli.lens.output import Destination, Folder, SeveralFiles, show
 
 if TYPE_CHECKING:
     from npresnet.cli.lens.probe import Probe
-    from npresnet.lens.passes import Progress
+    from npresnet.lens.shared.passes import Progress
     from npresnet.plots.style import Figure
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from npresnet.lens.bugs.registry import bug
 from npresnet.models.blocks import BasicBlock, Bottleneck, projection
-from npresnet.models.resnet import _StageMaker
-from npresnet.nn import Conv2d, Module, Sequential
+from npresnet.models.resnet import ResNet
+from npresnet.nn import Conv2d, Module
 
 right_basic_init = BasicBlock.__init__
 right_bottleneck_init = Bottleneck.__init__
-right_stage = _StageMaker.stage
+right_resnet_init = ResNet.__init__
 
 
 @bug(
@@ -53,33 +53,32 @@ def bottleneck_stride_on_1x1(
 
 
 @bug(
-    "npresnet.models.resnet:_StageMaker.stage",
+    "npresnet.models.resnet:ResNet.__init__",
     seen_in="labml; the parameter count does not change",
     symptom="feature maps are twice as large from the second stage on, and four "
     "times the work",
 )
-def stage_stride_wrong(
-    self: _StageMaker, in_channels: int, channels: int, blocks: int, stride: int
-) -> Sequential:
+def stage_stride_wrong(self: ResNet, *arguments: Any, **options: Any) -> None:
     """Leave the second stage at the size of the first."""
-    stride = 1 if channels == 128 else stride
-    return right_stage(self, in_channels, channels, blocks, stride)
+    right_resnet_init(self, *arguments, **options)
+    for first in [next(stage.children()) for stage in self.stages()[1:2]]:
+        for module in first.modules():
+            if isinstance(module, Conv2d) and module.out_channels in (128, 512):
+                module.stride = (1, 1)  # in ImageNet's networks
 
 
 @bug(
-    "npresnet.models.resnet:_StageMaker.stage",
+    "npresnet.models.resnet:ResNet.__init__",
     seen_in="ASGDLO",
     symptom="ResNet-18 and 34 have more parameters than published; weights do not load",
 )
-def projection_in_stage_one(
-    self: _StageMaker, in_channels: int, channels: int, blocks: int, stride: int
-) -> Sequential:
+def projection_in_stage_one(self: ResNet, *arguments: Any, **options: Any) -> None:
     """Project in the first block of every stage, needed or not."""
-    stage = right_stage(self, in_channels, channels, blocks, stride)
-    first: Any = stage[0]
-    if len(first.downsample) == 0:
-        first.downsample = projection(in_channels, in_channels, 1, **self.options)
-    return stage
+    right_resnet_init(self, *arguments, **options)
+    channels, dtype = self.conv1.out_channels, self.conv1.weight.dtype
+    first = next(self.stages()[0].children())
+    if isinstance(first, BasicBlock) and not any(first.downsample.children()):
+        first.downsample = projection(channels, channels, 1, dtype=dtype, rng=0)
 
 
 @bug(

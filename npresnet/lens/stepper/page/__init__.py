@@ -1,5 +1,0 @@
-"""The stepper as a page: one HTML file with slider, buttons, keys and pictures."""
-
-from npresnet.lens.stepper.page.render import Widget, card, render
-
-__all__ = ["Widget", "card", "render"]
