@@ -10,7 +10,7 @@ import numpy as np
 
 from npresnet.backend.kernels.compile import kernel
 from npresnet.backend.kernels.tile import tile_shape, wide_tile
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 
 class Peak:
@@ -26,7 +26,7 @@ class Peak:
 
     def run(self) -> None:
         """Compute on all threads."""
-        share_out(_tile_alone, self.tiles, self.depth, self.shape)
+        parallel_for(_tile_alone, self.tiles, self.depth, self.shape)
 
 
 @kernel

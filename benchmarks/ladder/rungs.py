@@ -17,7 +17,7 @@ import npresnet as nr
 from npresnet.backend import kernels, reference
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = np.ndarray
 
@@ -62,7 +62,7 @@ def loops_compiled(x: Array, weight: Array, geometry: Geometry) -> Array:
     """Rung 2: the same seven loops, compiled; every thread takes some images."""
     out = np.empty((len(x), len(weight), *geometry.output_size), x.dtype)
     padded = reference.pad(x, geometry.padding)
-    share_out(compiled_seven_loops, len(x), out, padded, weight)
+    parallel_for(compiled_seven_loops, len(x), out, padded, weight)
     return out
 
 
@@ -77,7 +77,7 @@ def columns_in_numba(x: Array, weight: Array, geometry: Geometry) -> Array:
     kernels = weight.reshape(K, -1)  # (K, R), R = C*KH*KW
     columns = np.empty((N, kernels.shape[1], OH, OW), x.dtype)
     out = np.empty((N, K, OH, OW), x.dtype)
-    share_out(_image_by_image, N, out, columns, padded, kernels, geometry)
+    parallel_for(_image_by_image, N, out, columns, padded, kernels, geometry)
     return out
 
 
@@ -135,7 +135,7 @@ def columns_in_blocks(x: Array, weight: Array, geometry: Geometry) -> Array:
     band = min(OH, max(1, BLOCK_BYTES // (R * OW * x.itemsize)))
     out = np.empty((N, K, OH, OW), x.dtype)
     blocks = N * -(-OH // band)
-    share_out(_block_by_block, blocks, out, padded, kernels, band, geometry)
+    parallel_for(_block_by_block, blocks, out, padded, kernels, band, geometry)
     return out
 
 
@@ -186,7 +186,7 @@ def channels_side_by_side(x: Array, weight: Array, geometry: Geometry) -> Array:
     padded = np.pad(pixels, ((0, 0), (PH, PH), (PW, PW), (0, 0)))
     taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (KH, KW, C, K)
     out = np.empty((len(x), OH, OW, len(weight)), x.dtype)
-    share_out(_row_by_row, len(x) * OH, out, padded, taps)
+    parallel_for(_row_by_row, len(x) * OH, out, padded, taps)
     return out.transpose(0, 3, 1, 2)
 
 

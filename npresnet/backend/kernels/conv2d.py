@@ -36,7 +36,7 @@ from npresnet.backend.kernels.layout import (
 from npresnet.backend.kernels.prepared import Room, prepared
 from npresnet.backend.kernels.rows import copy
 from npresnet.backend.kernels.tile import TileShape, product_tile, tile_shape
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -181,13 +181,13 @@ def _convolve_taps(
         vectors = -(-(K // groups) // lanes)
         packed = room((groups, vectors * lanes * depth), x.dtype)
         units = groups * -(-vectors // 2)
-        share_out(_pack, units, packed, dense(weight), *taps, lanes, backward)
+        parallel_for(_pack, units, packed, dense(weight), *taps, lanes, backward)
         return packed
 
     order = rows.taps, columns.taps, groups, backward
     packed = prepared(weight, order, pack)
     units = planned.blocks.total * planned.shares
-    share_out(_convolve, units, pixels(out), pixels(x), packed, planned, finish)
+    parallel_for(_convolve, units, pixels(out), pixels(x), packed, planned, finish)
 
 
 @kernel

@@ -32,7 +32,7 @@ from npresnet.backend.kernels.layout import (
 )
 from npresnet.backend.kernels.rows import add_to, copy
 from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -58,10 +58,10 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     shape = planned.parts, G, len(planned.rows), width
     partial = memory.scratch(shape, x.dtype)
     units = planned.parts * planned.shares
-    share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
+    parallel_for(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)
     arguments = (partial, planned.used, planned.run, lanes)
-    share_out(_collect, G * width // lanes, grad_weight, *arguments)
+    parallel_for(_collect, G * width // lanes, grad_weight, *arguments)
     return grad_weight
 
 

@@ -12,7 +12,7 @@ from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.masks import rectify_eight, stop_eight
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 Bits = NDArray[np.uint8]
@@ -53,7 +53,7 @@ def relu(x: Array) -> tuple[Array, Bits]:
     out, row = room_like(x)
     mask = memory.empty((-(-x.size // 8),), np.uint8)
     length, count = pieces(x.size, _CACHE_LINE)
-    share_out(_relu, count, row, mask, flat(x), length)
+    parallel_for(_relu, count, row, mask, flat(x), length)
     return out, mask
 
 
@@ -61,7 +61,7 @@ def relu_grad(grad_output: Array, mask: Bits) -> Array:
     """See `reference.relu_grad`."""
     grad_input, row = room_like(grad_output)
     length, count = pieces(grad_output.size, _CACHE_LINE)
-    share_out(_relu_grad, count, row, flat(grad_output), mask, length)
+    parallel_for(_relu_grad, count, row, flat(grad_output), mask, length)
     return grad_input
 
 
@@ -69,7 +69,7 @@ def stopped(grad_output: Array, out: Array) -> Array:
     """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
     grad_input, row = room_like(out)
     length, count = pieces(out.size, _CACHE_LINE)
-    share_out(_stopped, count, row, flat(grad_output), flat(out), length)
+    parallel_for(_stopped, count, row, flat(grad_output), flat(out), length)
     return grad_input
 
 
@@ -77,7 +77,7 @@ def add(a: Array, b: Array) -> Array:
     """See `reference.add`."""
     out, row = room_like(a)
     length, count = pieces(a.size, _CACHE_LINE)
-    share_out(_add, count, row, flat(a), flat(b), length)
+    parallel_for(_add, count, row, flat(a), flat(b), length)
     return out
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from npresnet.backend import reference
 from npresnet.backend.kernels.compile import kernel
 from npresnet.backend.kernels.elementwise import flat, pieces, room_like
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -68,7 +68,7 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     C, row = x.shape[1], flat(x)
     run, length, count = runs(x.size, C)
     sums, squares = empty_sums(count, C)
-    share_out(_statistics, count, sums, squares, row, run, length)
+    parallel_for(_statistics, count, sums, squares, row, run, length)
     mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
     lost = np.empty(C, np.bool_)
     _mean_and_variance(mean, variance, lost, sums, squares, row)
@@ -86,7 +86,7 @@ def batch_norm_normalize(
     out, row = room_like(x)
     vectors = mean, inverse_std, weight, bias
     run, length, count = runs(x.size, x.shape[1])
-    share_out(_normalize, count, row, flat(x), *vectors, run, length)
+    parallel_for(_normalize, count, row, flat(x), *vectors, run, length)
     return out
 
 
@@ -97,7 +97,7 @@ def batch_norm_grad_sums(
     run, length, count = runs(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
-    share_out(_grad_sums, count, sums, products, *images, mean, run, length)
+    parallel_for(_grad_sums, count, sums, products, *images, mean, run, length)
     return totals(sums, products, lambda: grad_output, x, mean, inverse_std)
 
 
@@ -149,7 +149,7 @@ def batch_norm_grad_input(
     vectors = mean, inverse_std, scale, mean_grad, mean_grad_x_hat
     run, length, count = runs(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
-    share_out(_grad_input, count, *images, *vectors, run, length)
+    parallel_for(_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 

@@ -22,7 +22,7 @@ from npresnet.backend.kernels.norm import (
     runs,
     totals,
 )
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -40,10 +40,10 @@ def batch_norm_relu(
     vectors = mean, inverse_std, weight, bias
     run, length, count = runs(x.size, x.shape[1])
     if addend is None:
-        share_out(_normalize_relu, count, row, flat(x), *vectors, run, length)
+        parallel_for(_normalize_relu, count, row, flat(x), *vectors, run, length)
     else:
         images = row, flat(x), flat(addend)
-        share_out(_normalize_add_relu, count, *images, *vectors, run, length)
+        parallel_for(_normalize_add_relu, count, *images, *vectors, run, length)
     return out
 
 
@@ -55,7 +55,7 @@ def batch_norm_relu_grad_sums(
     run, length, count = runs(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = row, flat(grad_output), flat(out), flat(x)
-    share_out(_mask_and_sum, count, sums, products, *images, mean, run, length)
+    parallel_for(_mask_and_sum, count, sums, products, *images, mean, run, length)
     return grad_sum, *totals(sums, products, lambda: grad_sum, x, mean, inverse_std)
 
 
@@ -72,7 +72,7 @@ def rectified_batch_norm_grad_sums(
     run, length, count = runs(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
-    share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
+    parallel_for(_rectified_sums, count, sums, products, *images, *vectors, run, length)
 
     def masked() -> Array:
         return stopped(grad_output, batch_norm_relu(x, *vectors))
@@ -95,7 +95,7 @@ def rectified_batch_norm_grad_input(
     vectors = mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
     run, length, count = runs(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
-    share_out(_rectified_grad_input, count, *images, *vectors, run, length)
+    parallel_for(_rectified_grad_input, count, *images, *vectors, run, length)
     return grad_input
 
 

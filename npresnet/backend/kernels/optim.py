@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from npresnet.backend import reference
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.elementwise import pieces
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -36,7 +36,7 @@ def sgd_update(
         return
     flat = data.reshape(-1), dense(grad).reshape(-1), velocity.reshape(-1)
     length, count = pieces(data.size, _CACHE_LINE)
-    share_out(_sgd_update, count, *flat, settings, nesterov, length)
+    parallel_for(_sgd_update, count, *flat, settings, nesterov, length)
 
 
 @kernel

@@ -15,7 +15,7 @@ from npresnet.backend.geometry import Geometry, Pair
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.rows import add_to
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -25,7 +25,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.int32]]:
     shape = (*x.shape[:2], *geometry.output_size)
     out, winners = empty_images(shape, x.dtype), empty_images(shape, np.int32)
     images = pixels(out), pixels(winners), pixels(x)
-    share_out(_max_pool, shape[0] * shape[2], *images, geometry)
+    parallel_for(_max_pool, shape[0] * shape[2], *images, geometry)
     return out, winners
 
 
@@ -36,7 +36,7 @@ def max_pool2d_grad(
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *geometry.input_size), grad_output.dtype)
     images = pixels(grad_input), pixels(grad_output), pixels(winners)
-    share_out(_max_pool_grad, N, *images, geometry)
+    parallel_for(_max_pool_grad, N, *images, geometry)
     return grad_input
 
 
@@ -45,7 +45,7 @@ def avg_pool2d(x: Array, divisor: Array, geometry: Geometry) -> Array:
     N, C = x.shape[:2]
     out = empty_images((N, C, *geometry.output_size), x.dtype)
     rows = N * geometry.output_size[0]
-    share_out(_avg_pool, rows, pixels(out), pixels(x), dense(divisor), geometry)
+    parallel_for(_avg_pool, rows, pixels(out), pixels(x), dense(divisor), geometry)
     return out
 
 
@@ -54,14 +54,14 @@ def avg_pool2d_grad(grad_output: Array, divisor: Array, geometry: Geometry) -> A
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *geometry.input_size), grad_output.dtype)
     images = pixels(grad_input), pixels(grad_output)
-    share_out(_avg_pool_grad, N, *images, dense(divisor), geometry)
+    parallel_for(_avg_pool_grad, N, *images, dense(divisor), geometry)
     return grad_input
 
 
 def adaptive_avg_pool2d(x: Array, output_size: Pair) -> Array:
     """See `reference.adaptive_avg_pool2d`; sums are kept in float64."""
     out = empty_images((*x.shape[:2], *output_size), x.dtype)
-    share_out(_adaptive_avg_pool, len(x) * output_size[0], pixels(out), pixels(x))
+    parallel_for(_adaptive_avg_pool, len(x) * output_size[0], pixels(out), pixels(x))
     return out
 
 
@@ -69,7 +69,7 @@ def adaptive_avg_pool2d_grad(grad_output: Array, input_size: Pair) -> Array:
     """See `reference.adaptive_avg_pool2d_grad`."""
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *input_size), grad_output.dtype)
-    share_out(_adaptive_avg_pool_grad, N, pixels(grad_input), pixels(grad_output))
+    parallel_for(_adaptive_avg_pool_grad, N, pixels(grad_input), pixels(grad_output))
     return grad_input
 
 

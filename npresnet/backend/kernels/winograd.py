@@ -41,7 +41,7 @@ from npresnet.backend.kernels.winograd_transforms import (
     transform_sums,
     transform_weights,
 )
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -165,7 +165,7 @@ def _multiply_pixels(
     def transform(room: Room) -> Array:
         factors = room((_PLACES, _pitch(K * C, lanes)), x.dtype)
         units = -(-K // (2 * lanes)) * (C // lanes)
-        share_out(transform_weights, units, factors, dense(weight), lanes, turned)
+        parallel_for(transform_weights, units, factors, dense(weight), lanes, turned)
         return factors
 
     factors = prepared(weight, f"winograd, {turned=}", transform)
@@ -173,16 +173,16 @@ def _multiply_pixels(
     x, y = pixels(x), pixels(out)
     blocks = -(-planned.tiles // planned.block)
     if K * C < _MANY_WEIGHTS:
-        share_out(_convolve, blocks, y, x, factors, planned, finish)
+        parallel_for(_convolve, blocks, y, x, factors, planned, finish)
         return out
     values = memory.scratch((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
     sums = memory.scratch((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
     units = _PLACES * -(-K // (2 * lanes))
     for first in range(0, planned.tiles, planned.block):
         count = min(planned.block, planned.tiles - first)
-        share_out(transform_pixels, count, values, x, planned, first)
-        share_out(_multiply, units, sums, values, factors, planned, C, K, count)
-        share_out(transform_sums, count, y, sums, planned, finish, first)
+        parallel_for(transform_pixels, count, values, x, planned, first)
+        parallel_for(_multiply, units, sums, values, factors, planned, C, K, count)
+        parallel_for(transform_sums, count, y, sums, planned, finish, first)
     return out
 
 
@@ -196,7 +196,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
         blocks = -(-planned.tiles // planned.block)
         parts = min(blocks, _PARTS)
         partial = memory.scratch((parts, _PLACES, C, K), x.dtype)
-        share_out(_correlate, parts, partial, grad, x, planned, blocks)
+        parallel_for(_correlate, parts, partial, grad, x, planned, blocks)
     else:
         most = _MOST_BYTES if K * C >= _MANY_WEIGHTS else _MOST_CACHED_BYTES
         block = min(planned.tiles, most // (_PLACES * max(C, K) * 4))
@@ -206,14 +206,14 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
         units = _PLACES * -(-K // (2 * planned.shape.lanes))
         for first in range(0, planned.tiles, block):
             count = min(block, planned.tiles - first)
-            share_out(transform_pixels, count, values, x, planned, first)
-            share_out(transform_grads, count, grads, grad, planned, first)
+            parallel_for(transform_pixels, count, values, x, planned, first)
+            parallel_for(transform_grads, count, grads, grad, planned, first)
             adds = first > 0
             arguments = (partial[0], adds, grads, values, planned, count)
-            share_out(_add_products, units, *arguments)
+            parallel_for(_add_products, units, *arguments)
     grad_weight = np.empty((K, C, 3, 3), x.dtype)
     some = planned.shape.lanes
-    share_out(transform_grad_weights, -(-C // some), grad_weight, partial, some)
+    parallel_for(transform_grad_weights, -(-C // some), grad_weight, partial, some)
     return grad_weight
 
 
