@@ -333,7 +333,7 @@ assert 9 * 3 + 3 + 1 <= 32
 # the compiled version, written in LLVM's vector types, replaces it inside kernels.
 
 # %%
-nr.course.source(tile.wide_tile)
+nr.course.source(tile.wide_conv)
 
 # %% [markdown]
 # Call it as it is. It computes *some* places, here the first of one image, and needs to
@@ -355,7 +355,7 @@ writes = (u * 28 + v) * 64
 packed = np.ascontiguousarray(taps.reshape(9 * 64, 64)[:, :width])
 zeros = np.zeros(64, np.float32)
 result = np.zeros(28 * 28 * 64, np.float32)
-tile.wide_tile(
+tile.wide_conv(
     *(result, 0, writes),
     *(padded_last.reshape(-1), 0, reads, 0),
     *(segments, 3 * 64),
@@ -677,7 +677,7 @@ nr.course.show(
 # in registers:
 
 # %%
-nr.course.source(tile.wide_sum)
+nr.course.source(tile.wide_grad_weight)
 
 # %% [markdown]
 # ## "With threads, results differ from run to run"
@@ -731,8 +731,8 @@ for name, (out, tolerance) in ways.items():
 
 # %% [markdown]
 # Where to read:
-# [`make_product_tile`](../npresnet/backend/kernels/tile.py#L58-L183 "make_product_tile")
-# and [`make_sum_tile`](../npresnet/backend/kernels/tile.py#L186-L287 "make_sum_tile"),
+# [`make_conv_micro_kernel`](../npresnet/backend/kernels/tile.py#L58-L183 "make_conv_micro_kernel")
+# and [`make_grad_weight_micro_kernel`](../npresnet/backend/kernels/tile.py#L186-L287 "make_grad_weight_micro_kernel"),
 # [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L63 "fused_conv2d") and
 # [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
