@@ -75,7 +75,7 @@ def rectified_batch_norm_grad_sums(
     weight: Array,
     bias: Array,
 ) -> tuple[Array, Array]:
-    """Sum as `batch_norm_grad_sums` does, below a ReLU without an residual."""
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without a residual."""
     if is_plain():
         return quietly(
             reference.rectified_batch_norm_grad_sums,
@@ -101,7 +101,7 @@ def rectified_batch_norm_grad_input(
     mean_grad: Array,
     mean_grad_x_hat: Array,
 ) -> Array:
-    """Do `batch_norm_grad_input`, below a ReLU without an residual: (N, C, H, W)."""
+    """Do `batch_norm_grad_input`, below a ReLU without a residual: (N, C, H, W)."""
     if is_plain():
         return quietly(
             reference.rectified_batch_norm_grad_input,

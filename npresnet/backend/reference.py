@@ -454,7 +454,7 @@ def rectified_batch_norm_grad_sums(
     weight: Array,
     bias: Array,
 ) -> tuple[Array, Array]:
-    """Sum as `batch_norm_grad_sums` does, below a ReLU without an residual.
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without a residual.
 
     What the ReLU gave follows from x, so it need not have been kept.
     """
@@ -472,7 +472,7 @@ def rectified_batch_norm_grad_input(
     mean_grad: Array,
     mean_grad_x_hat: Array,
 ) -> Array:
-    """Do `batch_norm_grad_input`, below a ReLU without an residual: (N, C, H, W)."""
+    """Do `batch_norm_grad_input`, below a ReLU without a residual: (N, C, H, W)."""
     out = batch_norm_relu(x, mean, inverse_std, weight, bias)
     return batch_norm_grad_input(
         _stopped(grad_output, out),

@@ -230,11 +230,11 @@ def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
                     taps = weight[g * K + c, begin + m]
                 else:
                     taps = weight[g * K + begin + m, c]
-                place = c * width + m
+                offset = c * width + m
                 for i in row_taps:
                     for j in column_taps:
-                        rows[place] = taps[i, j]
-                        place += ins * width
+                        rows[offset] = taps[i, j]
+                        offset += ins * width
 
 
 @kernel

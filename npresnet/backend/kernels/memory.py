@@ -137,7 +137,7 @@ class _Buffers:
         what they add may be forgotten; whoever uses memory keeps it all the same.
         """
         in_use = wanted  # bytes
-        # When any part of an arena was used last; 0 if none of it is kept.
+        # When any buffer of an arena was used last; 0 if none of it is kept.
         latest: dict[_Arena, float] = dict.fromkeys(list(self._arenas), 0)
         for size in list(self._buffers):
             for buffer in list(self._buffers.get(size, ())):

@@ -31,7 +31,7 @@ _SEGMENTS = 8  # in a block, at least: its sums are then little memory beside th
 
 @functools.lru_cache(maxsize=512)
 def segments(size: int, channels: int) -> tuple[int, int, int]:
-    """Return the lengths of a segment (whole pixels) and of a block, and their number."""
+    """Return the lengths of a segment (whole pixels) and a block, and how many."""
     segment = -(-_SEGMENT // channels) * channels
     return segment, *blocks(size, segment, _SEGMENTS)
 

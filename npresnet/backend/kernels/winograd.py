@@ -146,7 +146,7 @@ def _plan(
 def _pitch(length: int, lanes: int) -> int:
     """Keep rows from lying at a large power of two from each other.
 
-    They would share the same few places of the cache.
+    They would share the same few sets of the cache.
     """
     return length if length % 128 else length + lanes
 
@@ -250,11 +250,11 @@ def _multiply(sums, values, transformed, planned, C, K, count, first, last):
             transformed[z],
         )
         for t in range(0, count, shape.rows):
-            place, begin = t * planned.out_pitch + k, t * planned.in_pitch
+            offset, begin = t * planned.out_pitch + k, t * planned.in_pitch
             matmul_micro_kernel(
                 k + shape.lanes < K,
                 target,
-                place,
+                offset,
                 planned.out_pitch,
                 source,
                 begin,

@@ -72,14 +72,14 @@ def transform_weights(transformed, weight, lanes, turned, first, last):
                 kernel = (
                     weight[c + i, begin + m] if turned else weight[begin + m, c + i]
                 )
-                place = i * width + m
+                offset = i * width + m
                 for tap in range(9):
                     value = kernel[tap // 3, tap % 3]
                     # The last tap first is the kernel turned by 180 degrees.
-                    taps[(8 - tap if turned else tap) * most + place] = value
-        place = begin * C + c * width
+                    taps[(8 - tap if turned else tap) * most + offset] = value
+        offset = begin * C + c * width
         n = lanes * width
-        g_product(taps, 0, 3 * most, most, flat, place, 6 * step, step, n)
+        g_product(taps, 0, 3 * most, most, flat, offset, 6 * step, step, n)
 
 
 @kernel
@@ -96,8 +96,8 @@ def transform_grad_weights(grad_weight, partial, channels, first, last):
                 copy(rows[z], partial[0, z, c])
                 for split in range(1, splits):
                     add_to(rows[z], partial[split, z, c])
-            place = (c - begin) * 9 * K
-            g_transposed_product(flat, 0, 6 * K, K, taps_flat, place, 3 * K, K, K)
+            offset = (c - begin) * 9 * K
+            g_transposed_product(flat, 0, 6 * K, K, taps_flat, offset, 3 * K, K, K)
         # Filter after filter of the result, which has input channels side by side.
         for k in range(K):
             for c in range(begin, end):
@@ -107,7 +107,7 @@ def transform_grad_weights(grad_weight, partial, channels, first, last):
 
 
 @kernel
-def _place(tile, size):
+def _position(tile, size):
     """Return a tile's image, and its first row and column."""
     down, across = (size[0] + 3) // 4, (size[1] + 3) // 4
     n, rest = divmod(tile, down * across)
@@ -125,7 +125,7 @@ def transform_pixels(values, x, planned, origin, first, last):
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), x.reshape(-1)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         top, left = top - planned.padding[0], left - planned.padding[1]
         source, start, row = pixel, ((n * H + top) * W + left) * C, W * C
         if top < 0 or left < 0 or top + 6 > H or left + 6 > W:
@@ -142,7 +142,7 @@ def transform_grads(values, grad, planned, origin, first, last):
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), grad.reshape(-1)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         source, start, row = pixel, ((n * H + top) * W + left) * K, W * K
         if top + 4 > H or left + 4 > W:
             _cut_out(patch, grad[n], top, left, _TILE)
@@ -159,22 +159,22 @@ def transform_sums(out, sums, planned, epilogue, origin, first, last):
     flat, pixel = sums.reshape(-1), out.reshape(-1)
     has_epilogue = changes_anything(epilogue)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         start = ((n * H + top) * W + left) * K
         rows, size = min(4, H - top), min(4, W - left) * K
         if rows == 4 and size == 4 * K:
-            place = t * pitch
-            a_product(flat, place, 6 * step, step, pixel, start, W * K, K, K)
+            offset = t * pitch
+            a_product(flat, offset, 6 * step, step, pixel, start, W * K, K, K)
         else:
             a_product(flat, t * pitch, 6 * step, step, patch, 0, 4 * K, K, K)
             for i in range(rows):
-                place = start + i * W * K
-                copy(pixel[place : place + size], patch[4 * i * K :])
+                offset = start + i * W * K
+                copy(pixel[offset : offset + size], patch[4 * i * K :])
         if has_epilogue:
             for i in range(rows):
-                for place in range(start + i * W * K, start + i * W * K + size, K):
+                for offset in range(start + i * W * K, start + i * W * K + size, K):
                     apply_epilogue_inline(
-                        pixel[place : place + K], place, ZERO, epilogue
+                        pixel[offset : offset + K], offset, ZERO, epilogue
                     )
 
 

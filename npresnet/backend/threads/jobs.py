@@ -138,8 +138,8 @@ def _job(typing, function, address, arguments):
         builder.store(run, cgutils.gep_inbounds(builder, job, 0, 0))
         builder.store(packed, cgutils.gep_inbounds(builder, job, 0, 1))
         is_known = builder.icmp_unsigned("!=", builder.load(known), ir.Constant(I64, 0))
-        place = builder.ptrtoint(job, I64)
-        return builder.select(is_known, place, ir.Constant(I64, 0))
+        where = builder.ptrtoint(job, I64)
+        return builder.select(is_known, where, ir.Constant(I64, 0))
 
     return types.int64(function, types.int64, arguments), generate
 
@@ -185,14 +185,14 @@ def _run_chunk(typing, address, first, last):
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
         job = builder.inttoptr(args[0], _BYTES)
-        place = builder.bitcast(job, _CHUNK.as_pointer().as_pointer())
-        failed = builder.call(builder.load(place), [job, args[1], args[2]])
+        function = builder.bitcast(job, _CHUNK.as_pointer().as_pointer())
+        failed = builder.call(builder.load(function), [job, args[1], args[2]])
         return builder.zext(failed, I64)
 
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
-def _place(
+def _element(
     context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
 ) -> ir.Value:
     """Return where ``numbers[i]`` lies, for the first two arguments of an intrinsic."""
@@ -207,8 +207,8 @@ def _atomic_load(typing, numbers, i):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        return builder.load_atomic(place, "seq_cst", 8)
+        element = _element(context, builder, signature, args)
+        return builder.load_atomic(element, "seq_cst", 8)
 
     return types.int64(numbers, types.intp), generate
 
@@ -220,8 +220,8 @@ def _atomic_store(typing, numbers, i, value):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        builder.store_atomic(args[2], place, "seq_cst", 8)
+        element = _element(context, builder, signature, args)
+        builder.store_atomic(args[2], element, "seq_cst", 8)
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, types.int64), generate
@@ -234,8 +234,8 @@ def _atomic_add(typing, numbers, i, value):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        builder.atomic_rmw("add", place, args[2], "seq_cst")
+        element = _element(context, builder, signature, args)
+        builder.atomic_rmw("add", element, args[2], "seq_cst")
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, types.int64), generate
@@ -248,8 +248,8 @@ def _compare_and_swap(typing, numbers, i, old, new):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        found = builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst")
+        element = _element(context, builder, signature, args)
+        found = builder.cmpxchg(element, args[2], args[3], "seq_cst", "seq_cst")
         return builder.extract_value(found, 1)
 
     return types.boolean(numbers, types.intp, types.int64, types.int64), generate
