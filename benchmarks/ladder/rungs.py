@@ -132,23 +132,23 @@ def columns_in_blocks(x: Array, weight: Array, geometry: Geometry) -> Array:
     R = math.prod(weight.shape[1:])
     kernels = np.zeros((K, -(-R // 4) * 4), x.dtype)  # zeros fill the last four up
     kernels[:, :R] = weight.reshape(K, R)
-    band = min(OH, max(1, BLOCK_BYTES // (R * OW * x.itemsize)))
+    block_rows = min(OH, max(1, BLOCK_BYTES // (R * OW * x.itemsize)))
     out = np.empty((N, K, OH, OW), x.dtype)
-    blocks = N * -(-OH // band)
-    parallel_for(_block_by_block, blocks, out, padded, kernels, band, geometry)
+    blocks = N * -(-OH // block_rows)
+    parallel_for(_block_by_block, blocks, out, padded, kernels, block_rows, geometry)
     return out
 
 
 @kernel
-def _block_by_block(out, padded, kernels, band, geometry, first, last):
+def _block_by_block(out, padded, kernels, block_rows, geometry, first, last):
     _, K, OH, OW = out.shape
-    bands = -(-OH // band)
-    columns = np.zeros((kernels.shape[1], band, OW), out.dtype)
+    blocks_per_image = -(-OH // block_rows)
+    columns = np.zeros((kernels.shape[1], block_rows, OW), out.dtype)
     for block in range(first, last):
-        n, top = block // bands, block % bands * band
-        rows = min(band, OH - top)
+        n, top = block // blocks_per_image, block % blocks_per_image * block_rows
+        rows = min(block_rows, OH - top)
         _fill_columns(columns[:, :rows], padded[n], top, geometry)
-        flat = columns.reshape(len(columns), -1)  # (R, band*OW)
+        flat = columns.reshape(len(columns), -1)  # (R, block_rows*OW)
         for pair in range(0, K, 2):
             k = min(pair, K - 2)  # the last pair may overlap the one before
             _add_four_rows_to_two(
