@@ -23,7 +23,7 @@ import numpy as np
 import npresnet as nr
 from npresnet import functional as F
 from npresnet.backend import Geometry, reference
-from npresnet.backend.kernels import tile, winograd_transforms
+from npresnet.backend.kernels import micro_kernels, winograd_transforms
 from npresnet.backend.kernels.vectors import Emitter
 from npresnet.plots import style
 from npresnet.plots.ladder import ladder
@@ -329,49 +329,50 @@ assert 9 * 3 + 3 + 1 <= 32
 # not divide 64; and with 14 x 2 the products are the limit already, so that there is
 # nothing to gain.
 #
-# The package's tile is an ordinary Python function first, which says what is computed;
-# the compiled version, written in LLVM's vector types, replaces it inside kernels.
+# The loop that keeps such a tile is called a *micro-kernel*. The package's is an ordinary
+# Python function first, which says what is computed; the compiled version, written in
+# LLVM's vector types, replaces it inside kernels.
 
 # %%
-nr.course.source(tile.wide_tile)
+nr.course.source(micro_kernels.wide_conv)
 
 # %% [markdown]
-# Call it as it is. It computes *some* places, here the first of one image, and needs to
-# know only where each place begins to read and to write. Three `segments` are all that
-# is left of im2col: with channels side by side, the three taps of a row are one piece of
+# Call it as it is. It computes *some* outputs, here the first of one image, and needs to
+# know only where each begins to read and to write. Three `segments` are all that is
+# left of im2col: with channels side by side, the three taps of a row are one segment of
 # memory.
 
 # %% tags=["varies"]
-shape = tile.tile_shape(np.dtype(np.float32))
-lanes, places = shape.lanes, shape.places
+shape = micro_kernels.tile_shape(np.dtype(np.float32))
+lanes, rows = shape.lanes, shape.rows
 width = 2 * lanes  # channels of a tile
-print(f"this machine: {lanes} numbers in a vector, tiles of {places} x {width}")
+print(f"this machine: {lanes} numbers in a vector, tiles of {rows} x {width}")
 
 row_size = padded_last.shape[2] * 64  # numbers in a row of padded pixels
 segments = np.arange(3) * row_size  # where the rows of the window begin
-u, v = np.divmod(np.arange(places), 28)
+u, v = np.divmod(np.arange(rows), 28)
 reads = u * row_size + v * 64
 writes = (u * 28 + v) * 64
 packed = np.ascontiguousarray(taps.reshape(9 * 64, 64)[:, :width])
 zeros = np.zeros(64, np.float32)
 result = np.zeros(28 * 28 * 64, np.float32)
-tile.wide_tile(
+micro_kernels.wide_conv(
     *(result, 0, writes),
     *(padded_last.reshape(-1), 0, reads, 0),
     *(segments, 3 * 64),
     *(packed.reshape(-1), 0),
     *(zeros, 0),  # the bias
-    *(zeros, False),  # what to add: nothing
+    *(zeros, False),  # no residual
     np.float32(-np.inf),  # no ReLU: nothing is less
 )
-for p in range(places):
+for p in range(rows):
     wanted = truth[0, :width, u[p], v[p]]
     computed = result[writes[p] : writes[p] + width]
     assert np.allclose(computed, wanted, rtol=1e-4, atol=1e-3)
 
 # %% [markdown]
 # The step that counts, in the words that write vector instructions: spread each number
-# over a vector, multiply with every vector of weights, add to the sums.
+# over a vector, multiply it by every vector of weights, add to the sums.
 
 # %%
 nr.course.source(Emitter.add_products)
@@ -664,8 +665,8 @@ nr.course.show(
         columns=1,
         numbers=False,
     ),
-    "The gradient by 4 kernels (down) of 27 weights (across) grows place by place. "
-    "After the first, all rows are multiples of one another: the window, times each "
+    "The gradient with respect to 4 kernels (down) of 27 weights (across) grows output "
+    "by output. After the first, all rows are multiples of one another: the window, times each "
     "channel's gradient.",
 )
 
@@ -676,16 +677,16 @@ nr.course.show(
 # in registers:
 
 # %%
-nr.course.source(tile.wide_sum)
+nr.course.source(micro_kernels.wide_grad_weight)
 
 # %% [markdown]
 # ## "With threads, results differ from run to run"
 #
-# With many libraries they do: threads add their shares up in the order in which they
-# finish, or cut the sum into as many parts as there are threads. You have seen above
+# With many libraries they do: threads add their sums in the order in which they
+# finish, or split the sum into as many parts as there are threads. You have seen above
 # what that does to the last digits. Here every block of outputs is computed by one
-# thread, and sums over the batch are cut into a *fixed* number of parts, which are added
-# in order.
+# thread, and sums over the batch have a *fixed* number of splits, which are added in
+# order.
 #
 # **Predict.** Forward and both gradients, with 1, 2, 3 threads: equal to how many digits?
 
@@ -730,14 +731,14 @@ for name, (out, tolerance) in ways.items():
 
 # %% [markdown]
 # Where to read:
-# [`make_product_tile`](../npresnet/backend/kernels/tile.py#L58-L183 "make_product_tile")
-# and [`make_sum_tile`](../npresnet/backend/kernels/tile.py#L186-L287 "make_sum_tile"),
+# [`make_conv_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L58-L183 "make_conv_micro_kernel")
+# and [`make_grad_weight_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L186-L287 "make_grad_weight_micro_kernel"),
 # [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L63 "fused_conv2d") and
 # [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
 # border, [Winograd](../npresnet/backend/kernels/winograd.py#L289-L300 "_convolve"), the
 # [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
-# [`share_out`](../npresnet/backend/threads.py#L274-L285 "share_out"), and
+# [`parallel_for`](../npresnet/backend/threads/pool.py#L274-L285 "parallel_for"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]

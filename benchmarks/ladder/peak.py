@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.tile import tile_shape, wide_tile
-from npresnet.backend.threads import share_out
+from npresnet.backend.kernels.micro_kernels import tile_shape, wide_conv
+from npresnet.backend.threads import parallel_for
 
 
 class Peak:
@@ -21,12 +21,12 @@ class Peak:
 
     def __init__(self) -> None:
         self.shape = tile_shape(np.dtype(np.float32))
-        sums = self.shape.places * 2 * self.shape.lanes
+        sums = self.shape.rows * 2 * self.shape.lanes
         self.operations = 2 * sums * self.depth * self.tiles
 
     def run(self) -> None:
         """Compute on all threads."""
-        share_out(_tile_alone, self.tiles, self.depth, self.shape)
+        parallel_for(_tile_alone, self.tiles, self.depth, self.shape)
 
 
 @kernel
@@ -34,13 +34,13 @@ def _tile_alone(depth, shape, first, last):
     width = 2 * shape.lanes
     numbers = np.ones(depth, np.float32)
     weights = np.ones(depth * width, np.float32)
-    out = np.zeros(shape.places * width, np.float32)
+    out = np.zeros(shape.rows * width, np.float32)
     zeros = np.zeros(width, np.float32)
-    reads = np.zeros(shape.places, np.int64)  # all places read the same numbers
-    writes = np.arange(shape.places) * width
+    reads = np.zeros(shape.rows, np.int64)  # all places read the same numbers
+    writes = np.arange(shape.rows) * width
     segments = np.zeros(1, np.int64)
     for _ in range(first, last):
-        wide_tile(
+        wide_conv(
             out,
             0,
             writes,

@@ -17,7 +17,7 @@ import npresnet as nr
 from npresnet.backend import kernels, reference
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = np.ndarray
 
@@ -62,7 +62,7 @@ def loops_compiled(x: Array, weight: Array, geometry: Geometry) -> Array:
     """Rung 2: the same seven loops, compiled; every thread takes some images."""
     out = np.empty((len(x), len(weight), *geometry.output_size), x.dtype)
     padded = reference.pad(x, geometry.padding)
-    share_out(compiled_seven_loops, len(x), out, padded, weight)
+    parallel_for(compiled_seven_loops, len(x), out, padded, weight)
     return out
 
 
@@ -77,7 +77,7 @@ def columns_in_numba(x: Array, weight: Array, geometry: Geometry) -> Array:
     kernels = weight.reshape(K, -1)  # (K, R), R = C*KH*KW
     columns = np.empty((N, kernels.shape[1], OH, OW), x.dtype)
     out = np.empty((N, K, OH, OW), x.dtype)
-    share_out(_image_by_image, N, out, columns, padded, kernels, geometry)
+    parallel_for(_image_by_image, N, out, columns, padded, kernels, geometry)
     return out
 
 
@@ -132,23 +132,23 @@ def columns_in_blocks(x: Array, weight: Array, geometry: Geometry) -> Array:
     R = math.prod(weight.shape[1:])
     kernels = np.zeros((K, -(-R // 4) * 4), x.dtype)  # zeros fill the last four up
     kernels[:, :R] = weight.reshape(K, R)
-    band = min(OH, max(1, BLOCK_BYTES // (R * OW * x.itemsize)))
+    block_rows = min(OH, max(1, BLOCK_BYTES // (R * OW * x.itemsize)))
     out = np.empty((N, K, OH, OW), x.dtype)
-    blocks = N * -(-OH // band)
-    share_out(_block_by_block, blocks, out, padded, kernels, band, geometry)
+    blocks = N * -(-OH // block_rows)
+    parallel_for(_block_by_block, blocks, out, padded, kernels, block_rows, geometry)
     return out
 
 
 @kernel
-def _block_by_block(out, padded, kernels, band, geometry, first, last):
+def _block_by_block(out, padded, kernels, block_rows, geometry, first, last):
     _, K, OH, OW = out.shape
-    bands = -(-OH // band)
-    columns = np.zeros((kernels.shape[1], band, OW), out.dtype)
+    blocks_per_image = -(-OH // block_rows)
+    columns = np.zeros((kernels.shape[1], block_rows, OW), out.dtype)
     for block in range(first, last):
-        n, top = block // bands, block % bands * band
-        rows = min(band, OH - top)
+        n, top = block // blocks_per_image, block % blocks_per_image * block_rows
+        rows = min(block_rows, OH - top)
         _fill_columns(columns[:, :rows], padded[n], top, geometry)
-        flat = columns.reshape(len(columns), -1)  # (R, band*OW)
+        flat = columns.reshape(len(columns), -1)  # (R, block_rows*OW)
         for pair in range(0, K, 2):
             k = min(pair, K - 2)  # the last pair may overlap the one before
             _add_four_rows_to_two(
@@ -186,7 +186,7 @@ def channels_side_by_side(x: Array, weight: Array, geometry: Geometry) -> Array:
     padded = np.pad(pixels, ((0, 0), (PH, PH), (PW, PW), (0, 0)))
     taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (KH, KW, C, K)
     out = np.empty((len(x), OH, OW, len(weight)), x.dtype)
-    share_out(_row_by_row, len(x) * OH, out, padded, taps)
+    parallel_for(_row_by_row, len(x) * OH, out, padded, taps)
     return out.transpose(0, 3, 1, 2)
 
 

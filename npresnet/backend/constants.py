@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# What kernels have made of a constant, by the order in which they read it.
-Orders = dict[Hashable, NDArray[Any]]
+# How kernels have packed a constant, by the order in which they read it.
+Packings = dict[Hashable, NDArray[Any]]
 
 # By the constant's id, for as long as there is one.
-_orders: dict[int, tuple[weakref.ref[NDArray[Any]], Orders]] = {}
+_packings: dict[int, tuple[weakref.ref[NDArray[Any]], Packings]] = {}
 
 
 def constant(array: NDArray[Any]) -> NDArray[Any]:
     """Copy an array into memory that nobody can write to.
 
-    Kernels put such weights in order once, and others at every call.
+    Kernels pack such weights once, and others at every call.
 
     Parameters
     ----------
@@ -49,28 +49,28 @@ def constant(array: NDArray[Any]) -> NDArray[Any]:
         return array
     made = np.ndarray(array.shape, array.dtype, array.tobytes())
     key = id(made)
-    _orders[key] = weakref.ref(made, lambda _: _orders.pop(key, None)), {}
+    _packings[key] = weakref.ref(made, lambda _: _packings.pop(key, None)), {}
     return made
 
 
-def orders_of(array: NDArray[Any]) -> Orders | None:
+def packings_of(array: NDArray[Any]) -> Packings | None:
     """Return what kernels keep of a constant, or None if `array` is none.
 
     A view counts as the constant if it shows all of its numbers in the same order, as
     those with more axes of length one do.
     """
     owner = array.base if isinstance(array.base, np.ndarray) else array
-    orders = _find(owner)
+    packings = _find(owner)
     if (
-        orders is None
+        packings is None
         or array.size != owner.size
         or array.dtype != owner.dtype
         or not array.flags.c_contiguous
     ):
         return None
-    return orders
+    return packings
 
 
-def _find(array: NDArray[Any]) -> Orders | None:
-    found = _orders.get(id(array))
+def _find(array: NDArray[Any]) -> Packings | None:
+    found = _packings.get(id(array))
     return None if found is None or found[0]() is not array else found[1]

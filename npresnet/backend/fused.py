@@ -28,16 +28,16 @@ def fused_conv2d(
     x: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None,
+    residual: Array | None,
     rectify: bool,
     geometry: Geometry,
 ) -> Array:
     """Do what follows a convolution at inference along with it: (N, K, OH, OW)."""
     if is_plain():
         return quietly(
-            reference.fused_conv2d, x, weight, bias, addend, rectify, geometry
+            reference.fused_conv2d, x, weight, bias, residual, rectify, geometry
         )
-    return compiled.fused_conv2d(x, weight, bias, addend, rectify, geometry)
+    return compiled.fused_conv2d(x, weight, bias, residual, rectify, geometry)
 
 
 def batch_norm_relu(
@@ -46,14 +46,14 @@ def batch_norm_relu(
     inverse_std: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None = None,
+    residual: Array | None = None,
 ) -> Array:
     """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
     if is_plain():
         return quietly(
-            reference.batch_norm_relu, x, mean, inverse_std, weight, bias, addend
+            reference.batch_norm_relu, x, mean, inverse_std, weight, bias, residual
         )
-    return compiled.batch_norm_relu(x, mean, inverse_std, weight, bias, addend)
+    return compiled.batch_norm_relu(x, mean, inverse_std, weight, bias, residual)
 
 
 def batch_norm_relu_grad_sums(
@@ -75,7 +75,7 @@ def rectified_batch_norm_grad_sums(
     weight: Array,
     bias: Array,
 ) -> tuple[Array, Array]:
-    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend."""
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without a residual."""
     if is_plain():
         return quietly(
             reference.rectified_batch_norm_grad_sums,
@@ -101,7 +101,7 @@ def rectified_batch_norm_grad_input(
     mean_grad: Array,
     mean_grad_x_hat: Array,
 ) -> Array:
-    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
+    """Do `batch_norm_grad_input`, below a ReLU without a residual: (N, C, H, W)."""
     if is_plain():
         return quietly(
             reference.rectified_batch_norm_grad_input,

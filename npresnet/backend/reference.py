@@ -406,18 +406,18 @@ def fused_conv2d(
     x: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None,
+    residual: Array | None,
     rectify: bool,
     geometry: Geometry,
 ) -> Array:
     """Do what follows a convolution at inference along with it: (N, K, OH, OW).
 
-    Batch norm folded into weight and bias (K,), the shortcut's addition (of `addend`,
+    Batch norm folded into weight and bias (K,), the shortcut's addition (of `residual`,
     of the output's shape), and the ReLU.
     """
     out = conv2d(x, weight, geometry) + bias[:, None, None]
-    if addend is not None:
-        out = out + addend
+    if residual is not None:
+        out = out + residual
     return relu(out)[0] if rectify else out
 
 
@@ -427,11 +427,11 @@ def batch_norm_relu(
     inverse_std: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None = None,
+    residual: Array | None = None,
 ) -> Array:
     """Normalise, add the shortcut (of the shape of x) if there is one, rectify."""
     out = batch_norm_normalize(x, mean, inverse_std, weight, bias)
-    return relu(out if addend is None else add(out, addend))[0]
+    return relu(out if residual is None else add(out, residual))[0]
 
 
 def batch_norm_relu_grad_sums(
@@ -439,7 +439,7 @@ def batch_norm_relu_grad_sums(
 ) -> tuple[Array, Array, Array]:
     """Go back through the ReLU that gave `out`; return that gradient and its sums.
 
-    Below the ReLU, the gradient is that of the normalised x and of the addend alike:
+    Below the ReLU, the gradient is that of the normalised x and of the residual alike:
     (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
     """
     grad_sum = _stopped(grad_output, out)
@@ -454,7 +454,7 @@ def rectified_batch_norm_grad_sums(
     weight: Array,
     bias: Array,
 ) -> tuple[Array, Array]:
-    """Sum as `batch_norm_grad_sums` does, below a ReLU without an addend.
+    """Sum as `batch_norm_grad_sums` does, below a ReLU without a residual.
 
     What the ReLU gave follows from x, so it need not have been kept.
     """
@@ -472,7 +472,7 @@ def rectified_batch_norm_grad_input(
     mean_grad: Array,
     mean_grad_x_hat: Array,
 ) -> Array:
-    """Do `batch_norm_grad_input`, below a ReLU without an addend: (N, C, H, W)."""
+    """Do `batch_norm_grad_input`, below a ReLU without a residual: (N, C, H, W)."""
     out = batch_norm_relu(x, mean, inverse_std, weight, bias)
     return batch_norm_grad_input(
         _stopped(grad_output, out),

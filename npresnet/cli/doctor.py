@@ -62,7 +62,7 @@ def _facts() -> dict[str, Any]:
     from threadpoolctl import threadpool_info
 
     import npresnet
-    from npresnet.backend import processors
+    from npresnet.backend.threads import processors
     from npresnet.training.machine import processor
 
     most, source = processors.limit()

@@ -76,7 +76,7 @@ def use_threads(count: int | None) -> None:
     if count is None:
         return
     import npresnet
-    from npresnet.backend import processors
+    from npresnet.backend.threads import processors
 
     used = npresnet.set_threads(count)
     if used < count:

@@ -277,8 +277,8 @@ class FusedConv2d(Module):
     weight: Array
     bias: Array
 
-    def forward(self, x: Array, addend: Array | None = None) -> Array:
-        """Convolve x, add `addend`, and cut off at zero if there is a ReLU."""
+    def forward(self, x: Array, residual: Array | None = None) -> Array:
+        """Convolve x, add `residual`, and cut off at zero if there is a ReLU."""
         _, C, KH, KW = self.weight.shape
         if (
             type(x) is not np.ndarray
@@ -297,7 +297,7 @@ class FusedConv2d(Module):
             self.groups,
         )
         out: Array = fused.fused_conv2d(
-            x, self.weight, self.bias, addend, self.rectify, geometry
+            x, self.weight, self.bias, residual, self.rectify, geometry
         )
         return out
 
@@ -340,11 +340,11 @@ class LayeredConv2d(Module):
         self.relu = ReLU()
         self.rectify = rectify
 
-    def forward(self, x: Array, addend: Array | None = None) -> Array:
-        """Convolve and normalise x, add `addend`, rectify if there is a ReLU."""
+    def forward(self, x: Array, residual: Array | None = None) -> Array:
+        """Convolve and normalise x, add `residual`, rectify if there is a ReLU."""
         out: Array = self.bn(self.conv(x))
-        if addend is not None:
-            out = out + addend
+        if residual is not None:
+            out = out + residual
         if self.rectify:
             out = self.relu(out)
         return out

@@ -74,7 +74,7 @@ def shortcuts(setting, rng, draw):
 
 
 def norms(shape, rng, draw):
-    x, grad, addend = draw(rng, *shape), normal(rng, *shape), normal(rng, *shape)
+    x, grad, residual = draw(rng, *shape), normal(rng, *shape), normal(rng, *shape)
     mean, inverse_std, *others = (normal(rng, shape[1]) for _ in range(6))
     weight, bias, grad_weight, grad_bias = others
     statistics, sums = (mean, inverse_std), (grad_weight, grad_bias)
@@ -84,8 +84,13 @@ def norms(shape, rng, draw):
         "batch_norm_normalize": (x, *affine),
         "batch_norm_grad_sums": (grad, x, *statistics),
         "batch_norm_grad_input": (grad, x, *statistics, weight, *sums),
-        "batch_norm_relu": (x, *affine, addend),
-        "batch_norm_relu_grad_sums": (grad, reference.relu(x)[0], addend, *statistics),
+        "batch_norm_relu": (x, *affine, residual),
+        "batch_norm_relu_grad_sums": (
+            grad,
+            reference.relu(x)[0],
+            residual,
+            *statistics,
+        ),
         "rectified_batch_norm_grad_sums": (grad, x, *affine),
         "rectified_batch_norm_grad_input": (grad, x, *affine, *sums),
     }

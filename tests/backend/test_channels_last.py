@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from npresnet.backend import kernels, reference, threads
+from npresnet.backend import kernels, reference
 from npresnet.backend.kernels import elementwise
 from npresnet.backend.kernels.channels_last import pixels
+from npresnet.backend.threads import setting
 from tests.backend import families
 from tests.backend import test_twins as twins
 from tests.functional import test_pool
@@ -103,7 +104,7 @@ def test_the_number_of_threads_changes_no_bit(
     values = arguments(name, shape, rng, dtype)
     results = []
     for count in (1, 2, 3, 7):
-        monkeypatch.setattr(threads, "_threads", count)
+        monkeypatch.setattr(setting, "_threads", count)
         results.append([array.tobytes() for array in run(kernels, name, values)])
     assert all(result == results[0] for result in results)
 

@@ -64,15 +64,15 @@ def test_a_constant_of_a_constant_is_the_same_and_takes_no_memory():
     ids=["writeable", "read-only", "bytes", "bytearray", "unpickled", "copied"],
 )
 def test_what_others_made_is_no_constant(make):
-    assert constants.orders_of(make(np.ones((3, 4)))) is None
+    assert constants.packings_of(make(np.ones((3, 4)))) is None
 
 
 def test_only_the_numbers_in_their_own_order_are_the_constant():
     constant = backend.constant(np.arange(16.0).reshape(4, 4))
-    whole = constants.orders_of(constant)
+    whole = constants.packings_of(constant)
     assert whole is not None
     for view in (constant[:, :, None, None], constant.reshape(2, 8), constant[:]):
-        assert constants.orders_of(view) is whole
+        assert constants.packings_of(view) is whole
     others = (
         constant[::-1],
         constant.T,
@@ -81,20 +81,20 @@ def test_only_the_numbers_in_their_own_order_are_the_constant():
         np.broadcast_to(constant[:1], (4, 4)),
     )
     for view in others:
-        assert constants.orders_of(view) is None
+        assert constants.packings_of(view) is None
 
 
 def test_nothing_outlives_a_constant():
     gc.collect()
-    before = len(constants._orders)
+    before = len(constants._packings)
     constant = backend.constant(np.ones(3))
     view = constant[None]
     del constant
     gc.collect()
-    assert len(constants._orders) == before + 1  # the view holds it
+    assert len(constants._packings) == before + 1  # the view holds it
     del view
     gc.collect()
-    assert len(constants._orders) == before
+    assert len(constants._packings) == before
 
 
 def _read_only(array):

@@ -12,24 +12,24 @@ import pytest
 
 import npresnet as nr
 from npresnet import _signals as signals
-from npresnet.backend import threads
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.compile import kernel
-from tests.backend.team_work import count_up, somebody_comes_to_help
+from npresnet.backend.threads import parallel_for, pool, setting
+from tests.backend.threads.watched import count_up, somebody_comes_to_help
 from tests.interrupts import ctrl_c, moments, striking
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 no_fork_warnings = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-SHARE_OUT = "backend/threads.py", "kernels/team.py", "/threading.py"
+POOL = "threads/pool.py", "threads/jobs.py", "/threading.py"
 MEMORY = "kernels/memory.py"
 
 
 @pytest.fixture
 def two_threads(monkeypatch):
-    """A team of two with a worker of its own that soon falls asleep."""
-    monkeypatch.setattr(threads, "_threads", 2)
-    monkeypatch.setattr(threads, "_LOOKS", 1000)
-    monkeypatch.setattr(threads, "_team", threads._Team(threads._team.launchers))
+    """A pool of two threads, with a worker of its own that soon falls asleep."""
+    monkeypatch.setattr(setting, "_threads", 2)
+    monkeypatch.setattr(pool, "_SPINS", 1000)
+    monkeypatch.setattr(pool, "_pool", pool.ThreadPool(pool._pool.launchers))
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def own_buffers(monkeypatch):
 
 
 def fall_asleep():
-    """Wait until the team's workers sleep."""
+    """Wait until the pool's workers sleep."""
     deadline = time.monotonic() + 120
-    while any(not worker.is_asleep[0] for worker in threads._team._workers):
+    while any(not worker.is_asleep[0] for worker in pool._pool._workers):
         assert time.monotonic() < deadline, "a worker is said to be awake"
         time.sleep(0.001)
 
@@ -51,13 +51,13 @@ def fall_asleep():
 
 def test_ctrl_c_at_any_moment_loses_no_worker(two_threads):
     done, interrupts = np.zeros(40, np.int64), 0
-    threads.share_out(count_up, 40, done)
+    parallel_for(count_up, 40, done)
     fall_asleep()
 
     def call():
-        threads.share_out(count_up, 40, done)
+        parallel_for(count_up, 40, done)
 
-    for caught in moments(call, ctrl_c, *SHARE_OUT):
+    for caught in moments(call, ctrl_c, *POOL):
         interrupts += caught is not None
         assert somebody_comes_to_help()
         fall_asleep()
@@ -68,11 +68,11 @@ def test_ctrl_c_at_any_moment_while_workers_are_started(two_threads, monkeypatch
     stops = 0
 
     def call():
-        team = threads._Team(threads._team.launchers)
-        monkeypatch.setattr(threads, "_team", team)
-        threads.share_out(count_up, 40, np.zeros(40, np.int64))
+        own = pool.ThreadPool(pool._pool.launchers)
+        monkeypatch.setattr(pool, "_pool", own)
+        parallel_for(count_up, 40, np.zeros(40, np.int64))
 
-    for caught in moments(call, ctrl_c, *SHARE_OUT):
+    for caught in moments(call, ctrl_c, *POOL):
         stops += caught is not None
         assert somebody_comes_to_help()
     assert stops > 20
@@ -83,13 +83,13 @@ def test_a_handler_may_compute_at_any_moment_of_a_computation(two_threads):
     strikes = 0
 
     def compute():
-        threads.share_out(count_up, 40, inner)
+        parallel_for(count_up, 40, inner)
 
     def call():
         fall_asleep()
-        threads.share_out(count_up, 40, outer)
+        parallel_for(count_up, 40, outer)
 
-    for _ in moments(call, compute, *SHARE_OUT):
+    for _ in moments(call, compute, *POOL):
         strikes += 1
         assert (inner == strikes).all() and (outer == strikes).all()
     assert strikes > 5
@@ -227,7 +227,7 @@ def test_children_compute_though_another_thread_did_when_they_were_forked(two_th
 
 @needs_fork
 @no_fork_warnings
-@pytest.mark.parametrize("files", [SHARE_OUT, (MEMORY,)], ids=["threads", "memory"])
+@pytest.mark.parametrize("files", [POOL, (MEMORY,)], ids=["threads", "memory"])
 def test_children_compute_at_whatever_moment_another_thread_is(files, two_threads):
     # The other thread stands still in the middle of what it does while we fork.
     x = np.random.default_rng(0).standard_normal((4, 8, 32, 32))

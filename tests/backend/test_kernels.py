@@ -9,7 +9,7 @@ import pytest
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels import layout, matrix_tile, tile
+from npresnet.backend.kernels import layout, matmul_micro_kernel, tile
 from npresnet.backend.kernels.compile import kernel
 
 # The package's names of these are the operations.
@@ -36,15 +36,15 @@ def test_convolution_tile_equals_its_plain_python(
     b = rng.standard_normal(4 + segments * length * columns).astype(dtype)
     bias = rng.standard_normal(6 + columns).astype(dtype)
     offsets = rng.integers(0, 300, segments)
-    reads = rng.integers(0, 300, 2 + shape.places)
+    reads = rng.integers(0, 300, 2 + shape.rows)
     # Rows are written apart from each other, in no order.
-    writes = rng.permutation(2 + shape.places) * (columns + 3)
+    writes = rng.permutation(2 + shape.rows) * (columns + 3)
     size = 5 + writes.max() + columns
-    addend = rng.standard_normal(size).astype(dtype)
+    residual = rng.standard_normal(size).astype(dtype)
     before = np.full(size, 7, dtype)
     expected, actual = before.copy(), before.copy()
     arguments = (5, writes, a, 7, reads, 2, offsets, length, b, 4)
-    arguments += (bias, 6, addend, adds, np.dtype(dtype).type(floor))
+    arguments += (bias, 6, residual, adds, np.dtype(dtype).type(floor))
 
     @kernel
     def compiled(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f):
@@ -64,12 +64,12 @@ def test_convolution_tile_equals_its_plain_python(
 def test_matrix_tile_equals_its_plain_python(width, length, dtype):
     rng = np.random.default_rng(length)
     shape = tile.tile_shape(np.dtype(dtype))
-    some_tile = getattr(matrix_tile, f"{width}_product")
+    some_tile = getattr(matmul_micro_kernel, f"{width}_product")
     columns = VECTORS[width] * shape.lanes
-    a = rng.standard_normal(9 + shape.places * 11).astype(dtype)
+    a = rng.standard_normal(9 + shape.rows * 11).astype(dtype)
     b = rng.standard_normal(4 + length * columns).astype(dtype)
     expected, actual = (
-        np.zeros(5 + shape.places * (columns + 3), dtype) for _ in range(2)
+        np.zeros(5 + shape.rows * (columns + 3), dtype) for _ in range(2)
     )
     arguments = (5, columns + 3, a, 7, 11, length, b, 4)
 
@@ -80,7 +80,7 @@ def test_matrix_tile_equals_its_plain_python(width, length, dtype):
     some_tile(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
-    assert np.count_nonzero(actual) == shape.places * columns
+    assert np.count_nonzero(actual) == shape.rows * columns
 
 
 @pytest.mark.parametrize("width", VECTORS)
@@ -89,8 +89,8 @@ def test_matrix_tile_equals_its_plain_python(width, length, dtype):
 def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
     rng = np.random.default_rng(length)
     shape = tile.tile_shape(np.dtype(dtype))
-    sum_tile = getattr(tile, f"{width}_sum")
-    rows = shape.rows if width == "wide" else 2 * shape.rows
+    grad_weight_micro_kernel = getattr(tile, f"{width}_sum")
+    rows = shape.grad_rows if width == "wide" else 2 * shape.grad_rows
     columns = VECTORS[width] * shape.lanes
     a = rng.standard_normal(900).astype(dtype)
     b = rng.standard_normal(4 + segments * length * (columns + 1)).astype(dtype)
@@ -103,9 +103,11 @@ def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
 
     @kernel
     def compiled(out, start, step, adds, a, begin, offsets, length, a_step, *rest):
-        sum_tile(out, start, step, adds, a, begin, offsets, length, a_step, *rest)
+        grad_weight_micro_kernel(
+            out, start, step, adds, a, begin, offsets, length, a_step, *rest
+        )
 
-    sum_tile(expected, *arguments)
+    grad_weight_micro_kernel(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
     changed = actual.view(np.uint8) != start.view(np.uint8)
@@ -119,8 +121,8 @@ def test_blocks_and_bands_of_any_size_give_the_reference(
     stride, size, small, monkeypatch
 ):
     if small:
-        monkeypatch.setattr(layout, "STRIP_BYTES", 2000)
-        monkeypatch.setattr(grad_weight_module, "_MOST_PLACES", 40)
+        monkeypatch.setattr(layout, "BLOCK_BYTES", 2000)
+        monkeypatch.setattr(grad_weight_module, "_MOST_OUTPUTS", 40)
     for module in (conv2d_module, grad_weight_module):
         module._plan.cache_clear()
     rng = np.random.default_rng(0)

@@ -110,23 +110,23 @@ def test_small_scratch_borrows_nothing():
 
 def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
     monkeypatch.setattr(memory, "_PATIENCE", 3)
-    monkeypatch.setattr(memory, "_SLAB", 8 << 20)
+    monkeypatch.setattr(memory, "_ARENA", 8 << 20)
     sizes = ((3 << 20) + 4096 * i for i in range(99))
 
     def some(count):
         return [memory.empty((next(sizes),), np.uint8) for _ in range(count)]
 
     first, second = some(2)
-    slab = weakref.ref(memory._buffers._slabs[-1]._whole)
+    arena = weakref.ref(memory._buffers._arenas[-1]._whole)
     view = second[5:]
     del first, second
-    others = some(8)  # elsewhere: the slab has no room for a third one
+    others = some(8)  # elsewhere: the arena has no room for a third one
     gc.collect()
-    assert slab() is not None
+    assert arena() is not None
     del view
     others += some(8)
     gc.collect()
-    assert slab() is None and len(others) == 16
+    assert arena() is None and len(others) == 16
 
 
 def test_what_is_idle_for_long_is_given_back(monkeypatch):
@@ -139,22 +139,22 @@ def test_what_is_idle_for_long_is_given_back(monkeypatch):
 
 
 @pytest.fixture
-def slabs(monkeypatch):
-    """List all slabs: what is really taken from the system."""
+def arenas(monkeypatch):
+    """List all arenas: what is really taken from the system."""
     made = []
 
-    class Slab(memory._Slab):
+    class Slab(memory._Arena):
         def __init__(self, size, align):
             super().__init__(size, align)
             made.append((weakref.ref(self._whole), weakref.proxy(self)))
 
-    monkeypatch.setattr(memory, "_Slab", Slab)
+    monkeypatch.setattr(memory, "_Arena", Slab)
     return made
 
 
-def kept_bytes(slabs):
-    """Count what lives of all slabs, in use or idle, as far as it was ever used."""
-    return sum(slab.used for whole, slab in slabs if whole() is not None)
+def kept_bytes(arenas):
+    """Count what lives of all arenas, in use or idle, as far as it was ever used."""
+    return sum(arena.used for whole, arena in arenas if whole() is not None)
 
 
 def layers(images):
@@ -163,13 +163,13 @@ def layers(images):
 
 
 def test_batches_of_ever_other_sizes_keep_little_more_than_the_largest_alone(
-    slabs, rng
+    arenas, rng
 ):
     layers(128)
-    alone = kept_bytes(slabs)
+    alone = kept_bytes(arenas)
     for images in rng.permutation(128) + 1:
         layers(int(images))
-        assert kept_bytes(slabs) <= 1.25 * alone + memory._SLAB
+        assert kept_bytes(arenas) <= 1.25 * alone + memory._ARENA
     assert all(memory._buffers._buffers.values())  # nor empty lists of sizes
 
 
@@ -195,9 +195,9 @@ def test_what_is_in_use_is_never_counted_as_too_much():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_network_that_sees_batches_of_all_sizes_keeps_a_bounded_pool(
-    training, slabs, rng, monkeypatch
+    training, arenas, rng, monkeypatch
 ):
-    monkeypatch.setattr(memory, "_SLAB", 1 << 22)  # so that they are many
+    monkeypatch.setattr(memory, "_ARENA", 1 << 22)  # so that they are many
     model = nr.models.resnet8().train(training)
     criterion = nr.nn.CrossEntropyLoss()
 
@@ -210,7 +210,7 @@ def test_a_network_that_sees_batches_of_all_sizes_keeps_a_bounded_pool(
             model.discard_caches()
 
     step(24)
-    alone = kept_bytes(slabs)
+    alone = kept_bytes(arenas)
     for images in rng.permutation(24) + 1:
         step(int(images))
-        assert kept_bytes(slabs) <= 1.25 * alone + memory._SLAB
+        assert kept_bytes(arenas) <= 1.25 * alone + memory._ARENA

@@ -41,19 +41,19 @@ def test_batch_norm_and_relu(shape, dtype, rng):
 
 
 def test_batch_norm_and_addition_and_relu(shape, dtype, rng):
-    (x, addend), channels = images(rng, 2, shape, dtype), vectors(rng, shape, dtype)
+    (x, residual), channels = images(rng, 2, shape, dtype), vectors(rng, shape, dtype)
     branch = kernels.batch_norm_normalize(x, *channels)
-    expected, _ = kernels.relu(kernels.add(branch, addend))
-    assert_same_bits([kernels.batch_norm_relu(x, *channels, addend)], [expected])
+    expected, _ = kernels.relu(kernels.add(branch, residual))
+    assert_same_bits([kernels.batch_norm_relu(x, *channels, residual)], [expected])
 
 
 def test_back_through_relu_and_the_sums_of_batch_norm(shape, dtype, rng):
-    x, addend, grad_output = images(rng, 3, shape, dtype)
+    x, residual, grad_output = images(rng, 3, shape, dtype)
     channels = vectors(rng, shape, dtype)
-    out = kernels.batch_norm_relu(x, *channels, addend)
+    out = kernels.batch_norm_relu(x, *channels, residual)
     statistics = channels[:2]
     branch = kernels.batch_norm_normalize(x, *channels)
-    _, mask = kernels.relu(kernels.add(branch, addend))
+    _, mask = kernels.relu(kernels.add(branch, residual))
     grad_sum = kernels.relu_grad(grad_output, mask)
     sums = kernels.batch_norm_grad_sums(grad_sum, x, *statistics)
     actual = kernels.batch_norm_relu_grad_sums(grad_output, out, x, *statistics)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from npresnet.backend import threads
+from npresnet.backend.threads import setting
 from npresnet.training import TrainingInterrupted
 from tests.training.small import (
     RECIPE,
@@ -46,10 +46,10 @@ def once(data, tmp_path_factory):
 
 @pytest.fixture
 def many_threads(monkeypatch):
-    """Let work be shared out among more threads than there may be processors."""
+    """Use more threads than there may be processors."""
 
     def choose(count):
-        monkeypatch.setattr(threads, "_threads", count)
+        monkeypatch.setattr(setting, "_threads", count)
 
     return choose
 

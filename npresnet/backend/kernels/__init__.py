@@ -4,11 +4,36 @@ Each file holds operations (plain Python, which prepares arrays) and below them 
 compiled loops. What they have in common:
 
 - `channels_last`: how images lie in memory, and why;
-- `tile`, `matrix_tile`, `vectors`: the innermost loops of everything heavy;
-- `layout`: which pixels a convolution reads; `finish`: what it does to its results;
-- `memory`: room for large arrays, used again; `prepared`: weights put in order once;
-- `compile`, `ahead`: how code is compiled and kept, and who compiles it;
-- `team`: how threads share a kernel.
+- `micro_kernels`, `matmul_micro_kernel`, `vectors`: the innermost loops of everything
+  heavy;
+- `layout`: which pixels a convolution reads; `epilogue`: what it does to its results;
+- `memory`: arrays in memory that is used again; `packing`: weights packed once;
+- `compile`, `ahead`: how code is compiled and kept, and who compiles it.
+
+`npresnet.backend.threads` tells how threads share a kernel.
+
+Glossary
+--------
+kernel : a compiled loop over a range of iterations, ``kernel(..., first, last)``.
+    (Of a convolution, also the small window of weights.)
+iteration : what a kernel's outer loop does in one step; no two write to the same
+    element.
+chunk : the range of consecutive iterations that one thread takes.
+block : what an iteration works on, as large as suits the caches: images, rows of an
+    image, tiles, or elements of a flat array.
+split : one of a fixed number of equal parts of a sum, each summed apart and then added
+    in order (split-K), or of the panels of a block.
+segment : consecutive elements that an inner loop goes through.
+tap : one element of a convolution's window, (i, j).
+output : one pixel of the output, where the window is at one position.
+padded copy : what a block sees, copied with the zeros of the border.
+micro-kernel : the innermost loop, in vector instructions; it keeps a register tile of
+    sums, some rows of one or two vectors.
+panel : packed weights of two vectors of output channels, or one: as wide as a tile.
+packing : copying weights (or gradients) into panels, in the order of reading.
+epilogue : what is done to results while they are in registers: bias, residual, ReLU.
+patch, tile : in Winograd's algorithm 6x6 pixels, and the 4x4 outputs made of them.
+arena : a large allocation that buffers are cut from.
 """
 
 from npresnet.backend.kernels.conv2d import (

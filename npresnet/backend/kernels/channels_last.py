@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 
 def pixels(images: NDArray[Any]) -> NDArray[Any]:
@@ -24,7 +24,7 @@ def pixels(images: NDArray[Any]) -> NDArray[Any]:
         return seen
     if images.flags.c_contiguous:
         out = memory.empty(seen.shape, seen.dtype)
-        share_out(_interleave, len(out), out, dense(images))
+        parallel_for(_interleave, len(out), out, dense(images))
         return out
     return dense(seen)
 

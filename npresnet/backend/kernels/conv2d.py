@@ -1,7 +1,8 @@
-"""Convolution and its gradient by the input: products of register tiles.
+"""Convolution and its gradient with respect to the input: an implicit GEMM.
 
 The column matrix of im2col is never written down: with the channels of a pixel side by
-side, what a row of a kernel sees is one piece of memory, and a tile reads it there.
+side, what a row of a kernel sees is one segment of memory, and a micro-kernel reads it
+there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import winograd
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.finish import Finish, finish_row, finish_with, no_finish
+from npresnet.backend.kernels.epilogue import (
+    Epilogue,
+    apply_epilogue,
+    make_epilogue,
+    no_epilogue,
+)
 from npresnet.backend.kernels.layout import (
     Axis,
     Blocks,
@@ -27,51 +33,57 @@ from npresnet.backend.kernels.layout import (
     block_range,
     forward_axes,
     lay_out,
+    padded_size,
     plan,
-    read_places,
-    strip_size,
-    tap_places,
-    write_places,
+    read_offsets,
+    tap_offsets,
+    write_offsets,
 )
-from npresnet.backend.kernels.prepared import Room, prepared
+from npresnet.backend.kernels.micro_kernels import (
+    TileShape,
+    conv_micro_kernel,
+    tile_shape,
+)
+from npresnet.backend.kernels.packing import Allocate, packed_weight
 from npresnet.backend.kernels.rows import copy
-from npresnet.backend.kernels.tile import TileShape, product_tile, tile_shape
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
-# Units of work that a convolution is cut into at least, if it can be: where blocks are
-# few, units are shares of the output channels.
-_LEAST_UNITS = 8
+# A convolution has so many iterations at least, if it can: where blocks are few, the
+# panels of each are split, too.
+_LEAST_ITERATIONS = 8
 
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d`."""
-    return _convolve_and_finish(x, weight, no_finish(len(weight), x.dtype), geometry)
+    return _convolve_with_epilogue(
+        x, weight, no_epilogue(len(weight), x.dtype), geometry
+    )
 
 
 def fused_conv2d(
     x: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None,
+    residual: Array | None,
     rectify: bool,
     geometry: Geometry,
 ) -> Array:
-    """See `reference.fused_conv2d`: the rest is done before results leave registers."""
-    finish = finish_with(bias, addend, rectify, x.dtype)
-    return _convolve_and_finish(x, weight, finish, geometry)
+    """See `reference.fused_conv2d`: the epilogue is applied to results in registers."""
+    epilogue = make_epilogue(bias, residual, rectify, x.dtype)
+    return _convolve_with_epilogue(x, weight, epilogue, geometry)
 
 
-def _convolve_and_finish(
-    x: Array, weight: Array, finish: Finish, geometry: Geometry
+def _convolve_with_epilogue(
+    x: Array, weight: Array, epilogue: Epilogue, geometry: Geometry
 ) -> Array:
     K, C = weight.shape[:2]  # C: channels of one group
     if _use_winograd(geometry, len(x), C, K, x.dtype):
-        return winograd.conv2d(x, weight, finish, geometry)
+        return winograd.conv2d(x, weight, epilogue, geometry)
     out = empty_images((len(x), K, *geometry.output_size), x.dtype)
     axes = forward_axes(geometry)
-    _convolve_taps(out, x, weight, *axes, geometry.groups, finish)
+    _convolve_taps(out, x, weight, *axes, geometry.groups, epilogue)
     return out
 
 
@@ -90,7 +102,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
         grad_input[:] = 0  # some pixels are seen by no tap
-    finish = no_finish(shape[1], weight.dtype)
+    epilogue = no_epilogue(shape[1], weight.dtype)
     for rows in kinds[0]:
         for columns in kinds[1]:
             _convolve_taps(
@@ -100,7 +112,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
                 rows,
                 columns,
                 geometry.groups,
-                finish,
+                epilogue,
                 backward=True,
             )
     return grad_input
@@ -115,13 +127,13 @@ class _Plan(NamedTuple):
 
     blocks: Blocks
     shape: TileShape
-    shares: int  # shares of the output channels
+    splits: int  # of the panels of a block
     reads: Table
     writes: Table
     segments: Table
     length: int  # of a segment
     origin: tuple[int, int, int]  # of results: first row, stride of rows, first pixel
-    strip_size: int
+    padded_size: int
 
 
 @functools.lru_cache(maxsize=512)
@@ -137,25 +149,25 @@ def _plan(
     C, K, G = channels
     shape = tile_shape(dtype)
     blocks = plan(rows, columns, images, C * dtype.itemsize)
-    taps = tap_places(blocks, rows, columns, C)
+    taps = tap_offsets(blocks, rows, columns, C)
     if columns.adjacent and G == 1:
         segments, length = taps[:, 0].copy(), taps.shape[1] * C
     else:
         segments, length = taps.reshape(-1), C // G
-    pairs = -(-(K // G) // (2 * shape.lanes))
-    shares = min(pairs, -(-_LEAST_UNITS // blocks.total))
-    reads = read_places(blocks, columns, C)
-    writes = write_places(blocks, rows, columns, size, K)
+    panels = -(-(K // G) // (2 * shape.lanes))
+    splits = min(panels, -(-_LEAST_ITERATIONS // blocks.total))
+    reads = read_offsets(blocks, columns, C)
+    writes = write_offsets(blocks, rows, columns, size, K)
     return _Plan(
         blocks,
         shape,
-        shares,
+        splits,
         reads,
         writes,
         segments,
         length,
         (rows.first, rows.stride, columns.first),
-        strip_size(blocks, C),
+        padded_size(blocks, C),
     )
 
 
@@ -166,7 +178,7 @@ def _convolve_taps(
     rows: Axis,
     columns: Axis,
     groups: int,
-    finish: Finish,
+    epilogue: Epilogue,
     *,
     backward: bool = False,
 ) -> None:
@@ -175,38 +187,40 @@ def _convolve_taps(
     planned = _plan(rows, columns, N, (x.shape[1], K, groups), (OH, OW), x.dtype)
     lanes = planned.shape.lanes
 
-    def pack(room: Room) -> Array:
+    def pack(allocate: Allocate) -> Array:
         taps = np.array(rows.taps), np.array(columns.taps)
         depth = len(rows.taps) * len(columns.taps) * (x.shape[1] // groups)
         vectors = -(-(K // groups) // lanes)
-        packed = room((groups, vectors * lanes * depth), x.dtype)
-        units = groups * -(-vectors // 2)
-        share_out(_pack, units, packed, dense(weight), *taps, lanes, backward)
+        packed = allocate((groups, vectors * lanes * depth), x.dtype)
+        iterations = groups * -(-vectors // 2)
+        parallel_for(_pack, iterations, packed, dense(weight), *taps, lanes, backward)
         return packed
 
     order = rows.taps, columns.taps, groups, backward
-    packed = prepared(weight, order, pack)
-    units = planned.blocks.total * planned.shares
-    share_out(_convolve, units, pixels(out), pixels(x), packed, planned, finish)
+    packed = packed_weight(weight, order, pack)
+    iterations = planned.blocks.total * planned.splits
+    parallel_for(
+        _convolve, iterations, pixels(out), pixels(x), packed, planned, epilogue
+    )
 
 
 @kernel
 def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
-    """Put weights in the order in which tiles read them, two vectors at a time.
+    """Pack weights into panels, which micro-kernels read from begin to end.
 
-    Per group and pair of vectors of output channels (the last may be a single one):
-    a row of these channels for every tap and input channel.
+    A panel has two vectors of output channels of a group (the last may have one): a row
+    of these channels for every tap and input channel.
     """
     groups, size = packed.shape
     K, C = weight.shape[0] // groups, weight.shape[1]
     outs, ins = (C, K) if backward else (K, C)
     depth = len(row_taps) * len(column_taps) * ins
     vectors = size // (depth * lanes)
-    pairs = (vectors + 1) // 2
-    for unit in range(first, last):
-        g, pair = unit // pairs, unit % pairs
-        width = min(2, vectors - 2 * pair) * lanes
-        begin = 2 * pair * lanes
+    panels = (vectors + 1) // 2
+    for iteration in range(first, last):
+        g, panel = iteration // panels, iteration % panels
+        width = min(2, vectors - 2 * panel) * lanes
+        begin = 2 * panel * lanes
         rows = packed[g, begin * depth : (begin + width) * depth]
         if begin + width > outs:
             rows[:] = 0
@@ -216,67 +230,70 @@ def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
                     taps = weight[g * K + c, begin + m]
                 else:
                     taps = weight[g * K + begin + m, c]
-                place = c * width + m
+                offset = c * width + m
                 for i in row_taps:
                     for j in column_taps:
-                        rows[place] = taps[i, j]
-                        place += ins * width
+                        rows[offset] = taps[i, j]
+                        offset += ins * width
 
 
 @kernel
-def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
-    """Compute units first_unit ... end_unit-1 of `reference.conv2d`.
+def _convolve(out, x, packed, planned, epilogue, first_iteration, end_iteration):
+    """Compute iterations first_iteration ... end_iteration-1 of `reference.conv2d`.
 
-    A unit is a share of the output channels of a block.
+    An iteration is some of the panels of a block.
     """
     N, OH, OW, K = out.shape
-    blocks, shape, shares = planned.blocks, planned.shape, planned.shares
+    blocks, shape, splits = planned.blocks, planned.shape, planned.splits
     reads, writes, segments = planned.reads, planned.writes, planned.segments
     first_row, row_stride, first_pixel = planned.origin
     groups = len(packed)
     CG, KG = x.shape[3] // groups, K // groups
     lanes, depth = shape.lanes, len(segments) * planned.length
     vectors = packed.shape[1] // (depth * lanes)
-    pairs = (vectors + 1) // 2
+    panels = (vectors + 1) // 2
     out_flat = out.reshape(-1)
-    strip = np.empty(planned.strip_size, x.dtype)
-    few = np.empty(shape.places * 2 * lanes, x.dtype)
-    steps = np.arange(max(len(reads), shape.places)) * 2 * lanes
-    few_reads = np.empty(shape.places, np.int64)
+    padded = np.empty(planned.padded_size, x.dtype)
+    edge = np.empty(shape.rows * 2 * lanes, x.dtype)
+    edge_writes = np.arange(max(len(reads), shape.rows)) * 2 * lanes
+    edge_reads = np.empty(shape.rows, np.int64)
     none, lowest = np.zeros(2 * lanes, x.dtype), x.dtype.type(-np.inf)
     laid_out = -1
-    a, a_start = strip, 0
-    for unit in range(first_unit, end_unit):
-        block, share = unit // shares, unit % shares
+    a, a_start = padded, 0
+    for iteration in range(first_iteration, end_iteration):
+        block, split = iteration // splits, iteration % splits
         first, last, top, bottom = block_range(blocks, block, N)
-        places = (last - first) * (bottom - top) * blocks.columns
+        outputs = (last - first) * (bottom - top) * blocks.columns
         if block != laid_out:
-            a, a_start = lay_out(strip, x, blocks, first, last, top, bottom)
+            a, a_start = lay_out(padded, x, blocks, first, last, top, bottom)
             laid_out = block
         sources = reads
-        if places < shape.places:
-            # A tile takes no fewer: it reads the last place again, not what is behind.
-            sources = few_reads
-            for p in range(shape.places):
-                sources[p] = reads[min(p, places - 1)]
+        if outputs < shape.rows:
+            # A micro-kernel takes no fewer: it reads the last output's pixels again,
+            # not what is behind them.
+            sources = edge_reads
+            for p in range(shape.rows):
+                sources[p] = reads[min(p, outputs - 1)]
         row = first * OH + first_row + top * row_stride
         block_start = (row * OW + first_pixel) * K
         for g in range(groups):
             weights = packed[g]
             start = a_start + g * CG
-            for pair in range(share * pairs // shares, (share + 1) * pairs // shares):
-                k = 2 * pair * lanes
-                wide = 2 * pair + 1 < vectors
+            for panel in range(
+                split * panels // splits, (split + 1) * panels // splits
+            ):
+                k = 2 * panel * lanes
+                wide = 2 * panel + 1 < vectors
                 width = 2 * lanes if wide else lanes
-                whole = k + width <= KG and places >= shape.places
-                bias = finish.bias[g * KG :] if whole else none
-                # What is not whole goes through a place apart, and is cut there.
+                whole = k + width <= KG and outputs >= shape.rows
+                bias = epilogue.bias[g * KG :] if whole else none
+                # What is not a whole tile is computed apart, and cut there.
                 target, target_start, table = out_flat, block_start + g * KG + k, writes
-                for p in range(0, places, shape.places):
-                    p = max(min(p, places - shape.places), 0)  # the last overlaps
+                for p in range(0, outputs, shape.rows):
+                    p = max(min(p, outputs - shape.rows), 0)  # the last overlaps
                     if not whole:
-                        target, target_start, table = few, -p * 2 * lanes, steps
-                    product_tile(
+                        target, target_start, table = edge, -p * 2 * lanes, edge_writes
+                    conv_micro_kernel(
                         wide,
                         target,
                         target_start,
@@ -291,14 +308,14 @@ def _convolve(out, x, packed, planned, finish, first_unit, end_unit):
                         k * depth,
                         bias,
                         k if whole else 0,
-                        finish.addend,
-                        finish.adds and whole,
-                        finish.floor if whole else lowest,
+                        epilogue.residual,
+                        epilogue.adds and whole,
+                        epilogue.floor if whole else lowest,
                     )
                     if not whole:
-                        for q in range(min(shape.places, places)):
+                        for q in range(min(shape.rows, outputs)):
                             begin = block_start + g * KG + k + writes[p + q]
                             end = begin + min(width, KG - k)
                             row = out_flat[begin:end]
-                            copy(row, few[q * 2 * lanes :])
-                            finish_row(row, begin, g * KG + k, finish)
+                            copy(row, edge[q * 2 * lanes :])
+                            apply_epilogue(row, begin, g * KG + k, epilogue)

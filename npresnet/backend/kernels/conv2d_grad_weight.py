@@ -1,4 +1,4 @@
-"""The gradient of a convolution by its weights: pixels times output gradients.
+"""A convolution's gradient with respect to its weights: pixels times output gradients.
 
 Every pixel of the output adds a small matrix to the gradient: what its taps saw (rows)
 times its own gradient (channels). A tile of sums stays in registers over all pixels of
@@ -25,24 +25,28 @@ from npresnet.backend.kernels.layout import (
     block_range,
     forward_axes,
     lay_out,
+    padded_size,
     plan,
-    read_places,
-    strip_size,
-    tap_places,
+    read_offsets,
+    tap_offsets,
+)
+from npresnet.backend.kernels.micro_kernels import (
+    TileShape,
+    grad_weight_micro_kernel,
+    tile_shape,
 )
 from npresnet.backend.kernels.rows import add_to, copy
-from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
-# Parts of the batch are summed up apart, and added at the end; where there are many
-# weights, few parts, but shares of the output channels. The numbers are fixed, whatever
-# the number of threads, so that the order of additions is.
+# Into how many splits the batch is cut, whose sums are added at the end (BLAS calls it
+# split-K), and into how many the panels; with many weights, few and more. The numbers
+# are fixed, whatever the number of threads, so that the order of additions is.
 _MANY_WEIGHTS = 1 << 17
-_FEW_PARTS_AND_SHARES, _PARTS_AND_SHARES = (2, 4), (16, 1)
-# Places of a block: what tiles read again and again stays in the first-level cache.
-_MOST_PLACES = 256
+_SPLITS_OF_MANY, _SPLITS = (2, 4), (16, 1)
+# Outputs of a block: what tiles read again and again stays in the first-level cache.
+_MOST_OUTPUTS = 256
 _MOST_BYTES = 1 << 20
 
 
@@ -55,30 +59,32 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     planned = _plan(geometry, N, C, K, x.dtype)
     lanes = planned.shape.lanes
     width = -(-(K // G) // lanes) * lanes
-    shape = planned.parts, G, len(planned.rows), width
+    shape = planned.splits, G, len(planned.rows), width
     partial = memory.scratch(shape, x.dtype)
-    units = planned.parts * planned.shares
-    share_out(_correlate, units, partial, pixels(grad_output), pixels(x), planned)
+    iterations = planned.splits * planned.panel_splits
+    parallel_for(
+        _correlate, iterations, partial, pixels(grad_output), pixels(x), planned
+    )
     grad_weight = np.empty((K, C // G, *geometry.kernel_size), x.dtype)
-    arguments = (partial, planned.used, planned.run, lanes)
-    share_out(_collect, G * width // lanes, grad_weight, *arguments)
+    arguments = (partial, planned.seen, planned.filled, lanes)
+    parallel_for(_collect, G * width // lanes, grad_weight, *arguments)
     return grad_weight
 
 
 class _Plan(NamedTuple):
     """Everything about the gradient but its numbers."""
 
-    blocks: Blocks  # of one part
+    blocks: Blocks  # of one split
     shape: TileShape
-    parts: int
-    shares: int
-    rows: Table  # where each weight reads, from where its place does
-    used: int  # weights of a run that are wanted, and of how many
-    run: int
-    segments: Table  # rows of places: where they read
-    length: int  # places of a segment
-    step: int  # elements from one place of a segment to the next
-    strip_size: int
+    splits: int
+    panel_splits: int
+    rows: Table  # where each weight reads, from where its output begins
+    seen: int  # weights that read neighbours, and so many filled up to whole tiles
+    filled: int
+    segments: Table  # rows of outputs: where they read
+    length: int  # outputs of a segment
+    step: int  # elements from one output of a segment to the next
+    padded_size: int
 
 
 @functools.lru_cache(maxsize=512)
@@ -88,67 +94,69 @@ def _plan(
     G = geometry.groups
     shape = tile_shape(dtype)
     many = K * C // G * math.prod(geometry.kernel_size) >= _MANY_WEIGHTS
-    parts, shares = _FEW_PARTS_AND_SHARES if many else _PARTS_AND_SHARES
-    parts = min(parts, images)
+    splits, panel_splits = _SPLITS_OF_MANY if many else _SPLITS
+    splits = min(splits, images)
     axes = forward_axes(geometry)
     blocks = plan(
         *axes,
-        -(-images // parts),
+        -(-images // splits),
         C * dtype.itemsize,
         most_bytes=_MOST_BYTES,
-        most_places=_MOST_PLACES,
-        in_memory=C // G % (2 * shape.rows) == 0,
+        most_outputs=_MOST_OUTPUTS,
+        in_memory=C // G % (2 * shape.grad_rows) == 0,
     )
-    taps = tap_places(blocks, *axes, C)
+    taps = tap_offsets(blocks, *axes, C)
     if axes[1].adjacent and G == 1:
-        runs, length = taps[:, 0], taps.shape[1] * C
+        starts, seen = taps[:, 0], taps.shape[1] * C
     else:
-        runs, length = taps.reshape(-1), C // G
-    # Tiles of sums take neighbours: runs are filled up with what comes behind.
-    run = -(-length // (2 * shape.rows)) * 2 * shape.rows
-    rows = (runs[:, None] + np.arange(run)).reshape(-1)
-    reads = read_places(blocks, axes[1], C)
-    places, step = blocks.columns, axes[1].step * C
+        starts, seen = taps.reshape(-1), C // G
+    # A tile takes neighbours: it is filled up with what comes behind.
+    filled = -(-seen // (2 * shape.grad_rows)) * 2 * shape.grad_rows
+    rows = (starts[:, None] + np.arange(filled)).reshape(-1)
+    reads = read_offsets(blocks, axes[1], C)
+    outputs, step = blocks.columns, axes[1].step * C
     if np.array_equal(reads, np.arange(len(reads)) * step):
-        places = len(reads)  # rows of places follow each other without a gap
+        outputs = len(reads)  # rows of outputs follow each other without a gap
     return _Plan(
         blocks,
         shape,
-        parts,
-        shares,
+        splits,
+        panel_splits,
         rows,
-        length,
-        run,
+        seen,
+        filled,
         reads[:: blocks.columns].copy(),
-        places,
+        outputs,
         step,
-        strip_size(blocks, C) + run,
+        padded_size(blocks, C) + filled,
     )
 
 
 @kernel
-def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
-    """Sum `reference.conv2d_grad_weight` up for some units of work.
+def _correlate(partial, grad_output, x, planned, first_iteration, end_iteration):
+    """Sum up `reference.conv2d_grad_weight` for some iterations.
 
-    A unit is a part of the batch, and a share of the output channels.
+    An iteration is a split of the batch and some of the panels.
     """
     N, _, OW, K = grad_output.shape
-    blocks, shape, shares = planned.blocks, planned.shape, planned.shares
+    blocks, shape, panel_splits = planned.blocks, planned.shape, planned.panel_splits
     rows, segments = planned.rows, planned.segments
-    parts, groups, depth, padded = partial.shape
+    splits, groups, depth, pitch = partial.shape
     CG, KG = x.shape[3] // groups, K // groups
-    lanes, vectors = shape.lanes, padded // shape.lanes
-    pairs = (vectors + 1) // 2
-    strip = np.empty(planned.strip_size, x.dtype)
+    lanes, vectors = shape.lanes, pitch // shape.lanes
+    panels = (vectors + 1) // 2
+    padded = np.empty(planned.padded_size, x.dtype)
     grad = np.empty(len(segments) * blocks.columns * 2 * lanes, x.dtype)
     out = partial.reshape(-1)
-    for unit in range(first_unit, end_unit):
-        part, share = unit // shares, unit % shares
-        begin, end = part * N // parts, (part + 1) * N // parts
-        for block in range(-(-(end - begin) // blocks.images) * blocks.bands):
+    for iteration in range(first_iteration, end_iteration):
+        split, panel_split = iteration // panel_splits, iteration % panel_splits
+        begin, end = split * N // splits, (split + 1) * N // splits
+        for block in range(
+            -(-(end - begin) // blocks.images) * blocks.blocks_per_image
+        ):
             first, last, top, bottom = block_range(blocks, block, end - begin)
             first, last = first + begin, last + begin
-            a, a_start = lay_out(strip, x, blocks, first, last, top, bottom)
+            a, a_start = lay_out(padded, x, blocks, first, last, top, bottom)
             lines = (last - first) * (bottom - top)
             length = planned.length
             if length == OW:
@@ -156,11 +164,12 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
             else:
                 starts, length = segments[:1], lines * OW
             for g in range(groups):
-                for pair in range(
-                    share * pairs // shares, (share + 1) * pairs // shares
+                for panel in range(
+                    panel_split * panels // panel_splits,
+                    (panel_split + 1) * panels // panel_splits,
                 ):
-                    k = 2 * pair * lanes
-                    wide = 2 * pair + 1 < vectors
+                    k = 2 * panel * lanes
+                    wide = 2 * panel + 1 < vectors
                     width = 2 * lanes if wide else lanes
                     _pack(
                         grad,
@@ -173,16 +182,16 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
                         top,
                         bottom,
                     )
-                    start = (part * groups + g) * depth * padded + k
-                    tile_rows = shape.rows if wide else 2 * shape.rows
+                    start = (split * groups + g) * depth * pitch + k
+                    tile_rows = shape.grad_rows if wide else 2 * shape.grad_rows
                     for row in range(0, depth, tile_rows):
-                        out_start = start + row * padded
+                        out_start = start + row * pitch
                         read = a_start + g * CG + rows[row]
-                        sum_tile(
+                        grad_weight_micro_kernel(
                             wide,
                             out,
                             out_start,
-                            padded,
+                            pitch,
                             block > 0,
                             a,
                             read,
@@ -196,37 +205,37 @@ def _correlate(partial, grad_output, x, planned, first_unit, end_unit):
 
 
 @kernel
-def _pack(rows, grad_output, k, channels, width, first, last, top, bottom):
-    """Copy some channels of a block's gradient: (places, width), zeros behind."""
-    place = 0
+def _pack(panel, grad_output, k, channels, width, first, last, top, bottom):
+    """Pack some channels of a block's gradient: (outputs, width), zeros behind."""
+    begin = 0
     for n in range(first, last):
         for h in range(top, bottom):
             for w in range(grad_output.shape[2]):
                 source = grad_output[n, h, w, k : k + channels]
-                row = rows[place : place + width]
+                row = panel[begin : begin + width]
                 for m in range(channels):
                     row[m] = source[m]
                 row[channels:] = 0
-                place += width
+                begin += width
 
 
 @kernel
-def _collect(grad_weight, partial, used, run, lanes, first, last):
-    """Add the parts up, in order, for some vectors of output channels."""
-    parts, groups, _, width = partial.shape
+def _collect(grad_weight, partial, seen, filled, lanes, first, last):
+    """Add up the sums of the splits, in order, for some vectors of output channels."""
+    splits, groups, _, width = partial.shape
     K, C, KH, KW = grad_weight.shape
     KG, vectors = K // groups, width // lanes
     total = np.empty(lanes, partial.dtype)
-    for unit in range(first, last):
-        g, begin = unit // vectors, unit % vectors * lanes
+    for iteration in range(first, last):
+        g, begin = iteration // vectors, iteration % vectors * lanes
         channels = min(lanes, KG - begin)
         for i in range(KH):
             for j in range(KW):
                 for c in range(C):
                     weight = (i * KW + j) * C + c
-                    row = weight // used * run + weight % used
+                    row = weight // seen * filled + weight % seen
                     copy(total, partial[0, g, row, begin : begin + lanes])
-                    for part in range(1, parts):
-                        add_to(total, partial[part, g, row, begin : begin + lanes])
+                    for split in range(1, splits):
+                        add_to(total, partial[split, g, row, begin : begin + lanes])
                     for m in range(channels):
                         grad_weight[g * KG + begin + m, c, i, j] = total[m]

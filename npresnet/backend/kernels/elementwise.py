@@ -1,4 +1,4 @@
-"""ReLU and addition: flat loops over memory, in pieces that threads share."""
+"""ReLU and addition: flat loops over memory, in blocks that threads share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.masks import rectify_eight, stop_eight
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 Bits = NDArray[np.uint8]
 
-_PIECE = 1 << 17  # elements; half of it is done before another thread has woken up
-_CACHE_LINE = 16  # elements, at least: pieces end where a cache line does
+_BLOCK = 1 << 17  # elements; half of it is done before another thread has woken up
+_CACHE_LINE = 16  # elements, at least: blocks end where a cache line does
 
 
 def flat(x: Array) -> Array:
@@ -37,14 +37,14 @@ def room_like(x: Array) -> tuple[Array, Array]:
 
 
 @functools.lru_cache(maxsize=512)
-def pieces(size: int, unit: int, least: int = 1) -> tuple[int, int]:
-    """Cut `size` elements evenly: return a piece's length, and how many there are.
+def blocks(size: int, multiple: int, least: int = 1) -> tuple[int, int]:
+    """Cut `size` elements evenly: return a block's length, and how many there are.
 
-    A piece is whole units, `least` of them or more. The number of threads plays no
-    part, so that what is summed piece by piece does not depend on it either.
+    A block is `multiple` elements, `least` times or more. The number of threads plays
+    no role, so that what is summed block by block does not depend on it either.
     """
-    count = max(1, size // max(_PIECE, least * unit))
-    length = -(-size // (count * unit)) * unit
+    count = max(1, size // max(_BLOCK, least * multiple))
+    length = -(-size // (count * multiple)) * multiple
     return length, -(-size // length) if size else 0
 
 
@@ -52,39 +52,39 @@ def relu(x: Array) -> tuple[Array, Bits]:
     """See `reference.relu`."""
     out, row = room_like(x)
     mask = memory.empty((-(-x.size // 8),), np.uint8)
-    length, count = pieces(x.size, _CACHE_LINE)
-    share_out(_relu, count, row, mask, flat(x), length)
+    length, count = blocks(x.size, _CACHE_LINE)
+    parallel_for(_relu, count, row, mask, flat(x), length)
     return out, mask
 
 
 def relu_grad(grad_output: Array, mask: Bits) -> Array:
     """See `reference.relu_grad`."""
     grad_input, row = room_like(grad_output)
-    length, count = pieces(grad_output.size, _CACHE_LINE)
-    share_out(_relu_grad, count, row, flat(grad_output), mask, length)
+    length, count = blocks(grad_output.size, _CACHE_LINE)
+    parallel_for(_relu_grad, count, row, flat(grad_output), mask, length)
     return grad_input
 
 
 def stopped(grad_output: Array, out: Array) -> Array:
     """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
     grad_input, row = room_like(out)
-    length, count = pieces(out.size, _CACHE_LINE)
-    share_out(_stopped, count, row, flat(grad_output), flat(out), length)
+    length, count = blocks(out.size, _CACHE_LINE)
+    parallel_for(_stopped, count, row, flat(grad_output), flat(out), length)
     return grad_input
 
 
 def add(a: Array, b: Array) -> Array:
     """See `reference.add`."""
     out, row = room_like(a)
-    length, count = pieces(a.size, _CACHE_LINE)
-    share_out(_add, count, row, flat(a), flat(b), length)
+    length, count = blocks(a.size, _CACHE_LINE)
+    parallel_for(_add, count, row, flat(a), flat(b), length)
     return out
 
 
 @kernel
 def _relu(out, mask, x, length, first, last):
     begin, end = first * length, min(last * length, len(x))
-    whole = end - end % 8  # pieces begin at whole bytes; the last may end within one
+    whole = end - end % 8  # blocks begin at whole bytes; the last may end within one
     for i in range(begin, whole, 8):
         mask[i >> 3] = rectify_eight(out, x, i)
     if whole < end:

@@ -6,7 +6,7 @@ sizes at every step, so their memory is kept and handed out again when nobody lo
 it any more.
 
 NumPy asks Linux for huge pages for what has 4 MiB or more. Smaller arrays are cut from
-slabs of that kind: with fewer pages, processors look less often for where one lies.
+arenas of that kind: with fewer pages, processors look less often for where one lies.
 
 There is no lock: a thread that dies in a fork, or that a signal handler interrupts,
 could not open it. Whoever wants memory refers to it first, and takes it if nobody else
@@ -31,7 +31,7 @@ _STEP = 1 << 12  # sizes are rounded up to multiples of this
 # Memory is given back when so many requests have passed it by: some training steps.
 _PATIENCE = 3000
 # And before that where more is kept than this many times of what has been in use at
-# once, and a slab: batches of ever other sizes ask for ever other memory.
+# once, and an arena: batches of ever other sizes ask for ever other memory.
 _MOST_KEPT = 1.25
 # References to memory that nobody uses: its buffer's, that of who looks, and the
 # argument of `sys.getrefcount`. An array made of it holds one more, and views hold
@@ -39,22 +39,22 @@ _MOST_KEPT = 1.25
 _IDLE = 3
 _LINE = 64  # bytes of a line of the cache
 _HUGE_PAGE = 1 << 21
-_SLAB = 16 * _HUGE_PAGE
+_ARENA = 16 * _HUGE_PAGE
 _LEAST_ALONE = 1 << 22  # as NumPy asks for huge pages from here on
 
 
 class _Buffer:
-    """Memory, the slab that it is part of, and when it was used."""
+    """Memory, the arena that it is part of, and when it was used."""
 
-    __slots__ = ("last_use", "memory", "slab")
+    __slots__ = ("arena", "last_use", "memory")
 
-    def __init__(self, slab: _Slab, size: int, last_use: int) -> None:
-        self.memory = slab.cut(size)
-        self.slab = slab
+    def __init__(self, arena: _Arena, size: int, last_use: int) -> None:
+        self.memory = arena.cut(size)
+        self.arena = arena
         self.last_use = last_use  # the number of the request
 
 
-class _Slab:
+class _Arena:
     """Room for many buffers; it is given back when the last of them is."""
 
     def __init__(self, size: int, align: int) -> None:
@@ -73,7 +73,7 @@ class _Slab:
         begin = self._begin
         self._begin += size
         self.used += size
-        # Not a view: NumPy would let arrays made of it refer to the whole slab.
+        # Not a view: NumPy would let arrays made of it refer to the whole arena.
         return (ctypes.c_char * size).from_buffer(self._whole.data, begin)
 
 
@@ -82,7 +82,8 @@ class _Buffers:
 
     def __init__(self) -> None:
         self._buffers: dict[int, list[_Buffer]] = {}
-        self._slabs: list[_Slab] = []  # those that may have room, and nobody cuts from
+        # Those that may have room, and that nobody cuts from.
+        self._arenas: list[_Arena] = []
         self._requests = 0  # roughly: two at once may count as one
         self._most_used = 0  # bytes at once, roughly
 
@@ -118,43 +119,43 @@ class _Buffers:
 
     def _cut(self, size: int) -> _Buffer:
         if size >= _LEAST_ALONE:  # not a byte more
-            return _Buffer(_Slab(size, _LINE), size, self._requests)
+            return _Buffer(_Arena(size, _LINE), size, self._requests)
         try:
-            slab = self._slabs.pop()
+            arena = self._arenas.pop()
         except IndexError:
-            slab = _Slab(_SLAB, _HUGE_PAGE)
-        if slab.rest < size:
-            slab = _Slab(_SLAB, _HUGE_PAGE)
-        buffer = _Buffer(slab, size, self._requests)
-        self._slabs.append(slab)
+            arena = _Arena(_ARENA, _HUGE_PAGE)
+        if arena.rest < size:
+            arena = _Arena(_ARENA, _HUGE_PAGE)
+        buffer = _Buffer(arena, size, self._requests)
+        self._arenas.append(arena)
         return buffer
 
     def _give_back(self, wanted: int) -> None:
-        """Let go of what has been idle for long, and of slabs if they are too many.
+        """Let go of what has been idle for long, and of arenas if they are too many.
 
         Others may come and go meanwhile. What is counted may be wrong by that, and
         what they add may be forgotten; whoever uses memory keeps it all the same.
         """
         in_use = wanted  # bytes
-        # When any part of a slab was used last; 0 if none of it is kept.
-        latest: dict[_Slab, float] = dict.fromkeys(list(self._slabs), 0)
+        # When any buffer of an arena was used last; 0 if none of it is kept.
+        latest: dict[_Arena, float] = dict.fromkeys(list(self._arenas), 0)
         for size in list(self._buffers):
             for buffer in list(self._buffers.get(size, ())):
                 use: float = buffer.last_use
                 if _is_used(buffer):
                     in_use += size
                     use = math.inf
-                latest[buffer.slab] = max(use, latest.get(buffer.slab, 0))
+                latest[buffer.arena] = max(use, latest.get(buffer.arena, 0))
         self._most_used = max(self._most_used, in_use)
-        room = _MOST_KEPT * self._most_used + _SLAB - wanted
+        room = _MOST_KEPT * self._most_used + _ARENA - wanted
         given_back = set()
-        for slab in sorted(latest, key=latest.__getitem__, reverse=True):
-            room -= slab.used
-            if room < 0 and latest[slab] < math.inf:
-                given_back.add(slab)
-        for slab in given_back:
+        for arena in sorted(latest, key=latest.__getitem__, reverse=True):
+            room -= arena.used
+            if room < 0 and latest[arena] < math.inf:
+                given_back.add(arena)
+        for arena in given_back:
             with suppress(ValueError):  # somebody cuts from it, or it has no room
-                self._slabs.remove(slab)
+                self._arenas.remove(arena)
         oldest = self._requests - _PATIENCE
         for size in list(self._buffers):
             same = self._buffers.get(size, [])
@@ -162,7 +163,7 @@ class _Buffers:
                 buffer
                 for buffer in list(same)
                 if _is_used(buffer)
-                or (buffer.last_use >= oldest and buffer.slab not in given_back)
+                or (buffer.last_use >= oldest and buffer.arena not in given_back)
             ]
             if not same and size != wanted:
                 self._buffers.pop(size, None)

@@ -1,10 +1,10 @@
 """Batch norm's passes over memory, which is all that they cost.
 
-Images are read as one long row of pixels, a run of pixels at a time: the vectors of
-the channels are repeated until they are as long as a run, so that one plain loop
+Images are read as one long row of pixels, a segment of pixels at a time: the vectors of
+the channels are repeated until they are as long as a segment, so that one plain loop
 does for 3 channels as well as for 2048, and vectorises.
 
-Sums are kept in float64, for one piece of the row at a time. The pieces do not depend
+Sums are kept in float64, for one block of the row at a time. The blocks do not depend
 on the number of threads, and are added up in order. Channels whose sums are not finite
 are left to the reference, which is not in a hurry and divides before it multiplies.
 """
@@ -20,28 +20,28 @@ from numpy.typing import NDArray
 
 from npresnet.backend import reference
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.elementwise import flat, pieces, room_like
-from npresnet.backend.threads import share_out
+from npresnet.backend.kernels.elementwise import blocks, flat, room_like
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
-_RUN = 1000  # elements, at least; some four vectors of them stay in the cache
-_RUNS = 8  # in a piece, at least: its sums are then little memory beside the piece
+_SEGMENT = 1000  # elements, at least; some four vectors of them stay in the cache
+_SEGMENTS = 8  # in a block, at least: its sums are then little memory beside the block
 
 
 @functools.lru_cache(maxsize=512)
-def runs(size: int, channels: int) -> tuple[int, int, int]:
-    """Return the length of a run (whole pixels), that of a piece, and their number."""
-    run = -(-_RUN // channels) * channels
-    return run, *pieces(size, run, _RUNS)
+def segments(size: int, channels: int) -> tuple[int, int, int]:
+    """Return the lengths of a segment (whole pixels) and a block, and how many."""
+    segment = -(-_SEGMENT // channels) * channels
+    return segment, *blocks(size, segment, _SEGMENTS)
 
 
 @kernel
-def repeated(vector, run):
-    """Repeat a vector (C,) until it is as long as a run."""
+def repeated(vector, segment):
+    """Repeat a vector (C,) until it is as long as a segment."""
     C = len(vector)
-    out = np.empty(run, vector.dtype)
-    for begin in range(0, run, C):
+    out = np.empty(segment, vector.dtype)
+    for begin in range(0, segment, C):
         pixel = out[begin : begin + C]
         for c in range(C):
             pixel[c] = vector[c]
@@ -49,11 +49,11 @@ def repeated(vector, run):
 
 
 @kernel
-def repeated_product(vector, other, run):
+def repeated_product(vector, other, segment):
     """Do as `repeated` does with the product of two vectors."""
     C = len(vector)
-    out = np.empty(run, vector.dtype)
-    for begin in range(0, run, C):
+    out = np.empty(segment, vector.dtype)
+    for begin in range(0, segment, C):
         pixel = out[begin : begin + C]
         for c in range(C):
             pixel[c] = vector[c] * other[c]
@@ -66,9 +66,9 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     # so far from the mean that digits are lost: its own distance is one of the squares
     # that the variance is made of.
     C, row = x.shape[1], flat(x)
-    run, length, count = runs(x.size, C)
+    segment, length, count = segments(x.size, C)
     sums, squares = empty_sums(count, C)
-    share_out(_statistics, count, sums, squares, row, run, length)
+    parallel_for(_statistics, count, sums, squares, row, segment, length)
     mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
     lost = np.empty(C, np.bool_)
     _mean_and_variance(mean, variance, lost, sums, squares, row)
@@ -85,8 +85,8 @@ def batch_norm_normalize(
     """See `reference.batch_norm_normalize`."""
     out, row = room_like(x)
     vectors = mean, inverse_std, weight, bias
-    run, length, count = runs(x.size, x.shape[1])
-    share_out(_normalize, count, row, flat(x), *vectors, run, length)
+    segment, length, count = segments(x.size, x.shape[1])
+    parallel_for(_normalize, count, row, flat(x), *vectors, segment, length)
     return out
 
 
@@ -94,15 +94,15 @@ def batch_norm_grad_sums(
     grad_output: Array, x: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
-    run, length, count = runs(x.size, x.shape[1])
+    segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
-    share_out(_grad_sums, count, sums, products, *images, mean, run, length)
+    parallel_for(_grad_sums, count, sums, products, *images, mean, segment, length)
     return totals(sums, products, lambda: grad_output, x, mean, inverse_std)
 
 
 def empty_sums(count: int, channels: int) -> tuple[Array, Array]:
-    """Make room for two sums of every piece and channel."""
+    """Make room for two sums of every block and channel."""
     shape = count, channels
     return np.empty(shape, np.float64), np.empty(shape, np.float64)
 
@@ -115,7 +115,7 @@ def totals(
     mean: Array,
     inverse_std: Array,
 ) -> tuple[Array, Array]:
-    """Add up what the pieces have summed: of the gradient, and of it times x_hat."""
+    """Add up what the blocks have summed: of the gradient, and of it times x_hat."""
     C, dtype = len(inverse_std), inverse_std.dtype
     total, total_x_hat = np.empty(C, dtype), np.empty(C, dtype)
     lost = np.empty(C, np.bool_)
@@ -147,28 +147,31 @@ def batch_norm_grad_input(
     """See `reference.batch_norm_grad_input`."""
     grad_input, row = room_like(x)
     vectors = mean, inverse_std, scale, mean_grad, mean_grad_x_hat
-    run, length, count = runs(x.size, x.shape[1])
+    segment, length, count = segments(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
-    share_out(_grad_input, count, *images, *vectors, run, length)
+    parallel_for(_grad_input, count, *images, *vectors, segment, length)
     return grad_input
 
 
 @kernel
-def _statistics(sums, squares, x, run, length, first, last):
-    pivot = repeated(x[: sums.shape[1]].astype(np.float64), run)
-    run_sums, run_squares = np.empty(run, np.float64), np.empty(run, np.float64)
-    for p in range(first, last):
-        run_sums[:] = 0
-        run_squares[:] = 0
-        piece = x[p * length : (p + 1) * length]
-        fours = len(piece) // (4 * run) * (4 * run)
-        for i in range(0, fours, 4 * run):
-            four = piece[i : i + 4 * run].reshape(4, run)
-            _add_four_squares(run_sums, run_squares, four, pivot)
-        for i in range(fours, len(piece), run):
-            _add_squares(run_sums, run_squares, piece[i : i + run], pivot)
-        fold(sums[p], run_sums)
-        fold(squares[p], run_squares)
+def _statistics(sums, squares, x, segment, length, first, last):
+    pivot = repeated(x[: sums.shape[1]].astype(np.float64), segment)
+    segment_sums, segment_squares = (
+        np.empty(segment, np.float64),
+        np.empty(segment, np.float64),
+    )
+    for b in range(first, last):
+        segment_sums[:] = 0
+        segment_squares[:] = 0
+        block = x[b * length : (b + 1) * length]
+        fours = len(block) // (4 * segment) * (4 * segment)
+        for i in range(0, fours, 4 * segment):
+            four = block[i : i + 4 * segment].reshape(4, segment)
+            _add_four_squares(segment_sums, segment_squares, four, pivot)
+        for i in range(fours, len(block), segment):
+            _add_squares(segment_sums, segment_squares, block[i : i + segment], pivot)
+        fold(sums[b], segment_sums)
+        fold(squares[b], segment_squares)
 
 
 @kernel
@@ -190,12 +193,12 @@ def _add_four_squares(sums, squares, rows, pivot):
 
 
 @kernel
-def fold(out, run):
-    """Add up what a run of pixels holds for each channel."""
+def fold(out, segment):
+    """Add up what a segment of pixels holds for each channel."""
     C = len(out)
     out[:] = 0
-    for begin in range(0, len(run), C):
-        pixel = run[begin : begin + C]
+    for begin in range(0, len(segment), C):
+        pixel = segment[begin : begin + C]
         for c in range(C):
             out[c] += pixel[c]
 
@@ -205,9 +208,9 @@ def _mean_and_variance(mean, variance, lost, sums, squares, x):
     m = len(x) // len(mean)
     for c in range(len(mean)):
         shift, square = 0.0, 0.0
-        for p in range(len(sums)):
-            shift += sums[p, c] / m
-            square += squares[p, c] / m
+        for b in range(len(sums)):
+            shift += sums[b, c] / m
+            square += squares[b, c] / m
         mean[c] = x[c] + shift
         spread = square - shift * shift
         variance[c] = 0.0 if spread < 0 else spread
@@ -216,40 +219,43 @@ def _mean_and_variance(mean, variance, lost, sums, squares, x):
 
 
 @kernel
-def _normalize(out, x, mean, inverse_std, weight, bias, run, length, first, last):
-    mean, bias = repeated(mean, run), repeated(bias, run)
-    scale = repeated_product(weight, inverse_std, run)
+def _normalize(out, x, mean, inverse_std, weight, bias, segment, length, first, last):
+    mean, bias = repeated(mean, segment), repeated(bias, segment)
+    scale = repeated_product(weight, inverse_std, segment)
     out, x = out[first * length : last * length], x[first * length : last * length]
-    for begin in range(0, len(x), run):
-        row, target = x[begin : begin + run], out[begin : begin + run]
+    for begin in range(0, len(x), segment):
+        row, target = x[begin : begin + segment], out[begin : begin + segment]
         for i in range(len(row)):
             target[i] = (row[i] - mean[i]) * scale[i] + bias[i]
 
 
 @kernel
-def _grad_sums(sums, products, grad_output, x, mean, run, length, first, last):
-    mean = repeated(mean, run)
-    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
-    for p in range(first, last):
-        run_sums[:] = 0
-        run_products[:] = 0
-        grad_piece = grad_output[p * length : (p + 1) * length]
-        piece = x[p * length : (p + 1) * length]
-        twos = len(piece) // (2 * run) * (2 * run)
-        for i in range(0, twos, 2 * run):
-            grad_two = grad_piece[i : i + 2 * run].reshape(2, run)
-            two = piece[i : i + 2 * run].reshape(2, run)
-            add_two_products(run_sums, run_products, grad_two, two, mean)
-        for i in range(twos, len(piece), run):
-            grad, row = grad_piece[i : i + run], piece[i : i + run]
-            add_products(run_sums, run_products, grad, row, mean)
-        fold(sums[p], run_sums)
-        fold(products[p], run_products)
+def _grad_sums(sums, products, grad_output, x, mean, segment, length, first, last):
+    mean = repeated(mean, segment)
+    segment_sums, segment_products = (
+        np.empty(segment, np.float64),
+        np.empty(segment, np.float64),
+    )
+    for b in range(first, last):
+        segment_sums[:] = 0
+        segment_products[:] = 0
+        grad_block = grad_output[b * length : (b + 1) * length]
+        block = x[b * length : (b + 1) * length]
+        twos = len(block) // (2 * segment) * (2 * segment)
+        for i in range(0, twos, 2 * segment):
+            grad_two = grad_block[i : i + 2 * segment].reshape(2, segment)
+            two = block[i : i + 2 * segment].reshape(2, segment)
+            add_two_products(segment_sums, segment_products, grad_two, two, mean)
+        for i in range(twos, len(block), segment):
+            grad, row = grad_block[i : i + segment], block[i : i + segment]
+            add_products(segment_sums, segment_products, grad, row, mean)
+        fold(sums[b], segment_sums)
+        fold(products[b], segment_products)
 
 
 @kernel
 def add_products(sums, products, grad, row, mean):
-    """Add a run of the gradient, and of its products with x - mean."""
+    """Add a segment of the gradient, and of its products with x - mean."""
     for i in range(len(row)):
         g = np.float64(grad[i])
         sums[i] += g
@@ -258,7 +264,7 @@ def add_products(sums, products, grad, row, mean):
 
 @kernel
 def add_two_products(sums, products, grads, rows, mean):
-    """Add two runs at once, so that the sums go to memory half as often."""
+    """Add two segments at once, so that the sums go to memory half as often."""
     grad, other_grad = grads[0], grads[1]
     row, other_row = rows[0], rows[1]
     for i in range(len(mean)):
@@ -271,9 +277,9 @@ def add_two_products(sums, products, grads, rows, mean):
 def _totals(total, total_x_hat, lost, sums, products, inverse_std):
     for c in range(len(total)):
         g, gx = 0.0, 0.0
-        for p in range(len(sums)):
-            g += sums[p, c]
-            gx += products[p, c]
+        for b in range(len(sums)):
+            g += sums[b, c]
+            gx += products[b, c]
         total[c] = g
         total_x_hat[c] = gx * inverse_std[c]
         # Products with x - mean, unlike those with x_hat, are beyond float64.
@@ -290,21 +296,21 @@ def _grad_input(
     scale,
     mean_grad,
     mean_grad_x_hat,
-    run,
+    segment,
     length,
     first,
     last,
 ):
     # A slope for x - mean, so that x_hat is not computed apart.
-    slope = repeated_product(inverse_std, mean_grad_x_hat, run)
-    mean = repeated(mean, run)
-    scale, mean_grad = repeated(scale, run), repeated(mean_grad, run)
+    slope = repeated_product(inverse_std, mean_grad_x_hat, segment)
+    mean = repeated(mean, segment)
+    scale, mean_grad = repeated(scale, segment), repeated(mean_grad, segment)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     x = x[first * length : last * length]
-    for begin in range(0, len(x), run):
-        row, grad = x[begin : begin + run], grad_output[begin : begin + run]
-        target = grad_input[begin : begin + run]
+    for begin in range(0, len(x), segment):
+        row, grad = x[begin : begin + segment], grad_output[begin : begin + segment]
+        target = grad_input[begin : begin + segment]
         for i in range(len(row)):
             along_x_hat = (row[i] - mean[i]) * slope[i]
             target[i] = (grad[i] - mean_grad[i] - along_x_hat) * scale[i]

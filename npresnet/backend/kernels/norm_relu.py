@@ -19,10 +19,10 @@ from npresnet.backend.kernels.norm import (
     fold,
     repeated,
     repeated_product,
-    runs,
+    segments,
     totals,
 )
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -33,17 +33,17 @@ def batch_norm_relu(
     inverse_std: Array,
     weight: Array,
     bias: Array,
-    addend: Array | None = None,
+    residual: Array | None = None,
 ) -> Array:
     """See `reference.batch_norm_relu`."""
     out, row = room_like(x)
     vectors = mean, inverse_std, weight, bias
-    run, length, count = runs(x.size, x.shape[1])
-    if addend is None:
-        share_out(_normalize_relu, count, row, flat(x), *vectors, run, length)
+    segment, length, count = segments(x.size, x.shape[1])
+    if residual is None:
+        parallel_for(_normalize_relu, count, row, flat(x), *vectors, segment, length)
     else:
-        images = row, flat(x), flat(addend)
-        share_out(_normalize_add_relu, count, *images, *vectors, run, length)
+        images = row, flat(x), flat(residual)
+        parallel_for(_normalize_add_relu, count, *images, *vectors, segment, length)
     return out
 
 
@@ -52,10 +52,10 @@ def batch_norm_relu_grad_sums(
 ) -> tuple[Array, Array, Array]:
     """See `reference.batch_norm_relu_grad_sums`."""
     grad_sum, row = room_like(x)
-    run, length, count = runs(x.size, x.shape[1])
+    segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = row, flat(grad_output), flat(out), flat(x)
-    share_out(_mask_and_sum, count, sums, products, *images, mean, run, length)
+    parallel_for(_mask_and_sum, count, sums, products, *images, mean, segment, length)
     return grad_sum, *totals(sums, products, lambda: grad_sum, x, mean, inverse_std)
 
 
@@ -69,10 +69,12 @@ def rectified_batch_norm_grad_sums(
 ) -> tuple[Array, Array]:
     """See `reference.rectified_batch_norm_grad_sums`."""
     vectors = mean, inverse_std, weight, bias
-    run, length, count = runs(x.size, x.shape[1])
+    segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
-    share_out(_rectified_sums, count, sums, products, *images, *vectors, run, length)
+    parallel_for(
+        _rectified_sums, count, sums, products, *images, *vectors, segment, length
+    )
 
     def masked() -> Array:
         return stopped(grad_output, batch_norm_relu(x, *vectors))
@@ -93,20 +95,22 @@ def rectified_batch_norm_grad_input(
     """See `reference.rectified_batch_norm_grad_input`."""
     grad_input, row = room_like(x)
     vectors = mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
-    run, length, count = runs(x.size, x.shape[1])
+    segment, length, count = segments(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
-    share_out(_rectified_grad_input, count, *images, *vectors, run, length)
+    parallel_for(_rectified_grad_input, count, *images, *vectors, segment, length)
     return grad_input
 
 
 @kernel
-def _normalize_relu(out, x, mean, inverse_std, weight, bias, run, length, first, last):
+def _normalize_relu(
+    out, x, mean, inverse_std, weight, bias, segment, length, first, last
+):
     zero = x.dtype.type(0)
-    mean, bias = repeated(mean, run), repeated(bias, run)
-    scale = repeated_product(weight, inverse_std, run)
+    mean, bias = repeated(mean, segment), repeated(bias, segment)
+    scale = repeated_product(weight, inverse_std, segment)
     out, x = out[first * length : last * length], x[first * length : last * length]
-    for begin in range(0, len(x), run):
-        row, target = x[begin : begin + run], out[begin : begin + run]
+    for begin in range(0, len(x), segment):
+        row, target = x[begin : begin + segment], out[begin : begin + segment]
         for i in range(len(row)):
             value = (row[i] - mean[i]) * scale[i] + bias[i]
             target[i] = zero if value <= zero else value
@@ -114,16 +118,16 @@ def _normalize_relu(out, x, mean, inverse_std, weight, bias, run, length, first,
 
 @kernel
 def _normalize_add_relu(
-    out, x, addend, mean, inverse_std, weight, bias, run, length, first, last
+    out, x, residual, mean, inverse_std, weight, bias, segment, length, first, last
 ):
     zero = x.dtype.type(0)
-    mean, bias = repeated(mean, run), repeated(bias, run)
-    scale = repeated_product(weight, inverse_std, run)
+    mean, bias = repeated(mean, segment), repeated(bias, segment)
+    scale = repeated_product(weight, inverse_std, segment)
     out, x = out[first * length : last * length], x[first * length : last * length]
-    addend = addend[first * length : last * length]
-    for begin in range(0, len(x), run):
-        row, target = x[begin : begin + run], out[begin : begin + run]
-        added = addend[begin : begin + run]
+    residual = residual[first * length : last * length]
+    for begin in range(0, len(x), segment):
+        row, target = x[begin : begin + segment], out[begin : begin + segment]
+        added = residual[begin : begin + segment]
         for i in range(len(row)):
             value = ((row[i] - mean[i]) * scale[i] + bias[i]) + added[i]
             target[i] = zero if value <= zero else value
@@ -131,31 +135,38 @@ def _normalize_add_relu(
 
 @kernel
 def _mask_and_sum(
-    sums, products, grad_sum, grad_output, out, x, mean, run, length, first, last
+    sums, products, grad_sum, grad_output, out, x, mean, segment, length, first, last
 ):
-    mean = repeated(mean, run)
-    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
-    for p in range(first, last):
-        run_sums[:] = 0
-        run_products[:] = 0
-        masked = grad_sum[p * length : (p + 1) * length]
-        grad = grad_output[p * length : (p + 1) * length]
-        gate, piece = (
-            out[p * length : (p + 1) * length],
-            x[p * length : (p + 1) * length],
+    mean = repeated(mean, segment)
+    segment_sums, segment_products = (
+        np.empty(segment, np.float64),
+        np.empty(segment, np.float64),
+    )
+    for b in range(first, last):
+        segment_sums[:] = 0
+        segment_products[:] = 0
+        masked = grad_sum[b * length : (b + 1) * length]
+        grad = grad_output[b * length : (b + 1) * length]
+        gate, block = (
+            out[b * length : (b + 1) * length],
+            x[b * length : (b + 1) * length],
         )
-        twos = len(piece) // (2 * run) * (2 * run)
-        for i in range(0, twos, 2 * run):
-            both = masked[i : i + 2 * run]
-            _mask(both, grad[i : i + 2 * run], gate[i : i + 2 * run])
-            two = piece[i : i + 2 * run].reshape(2, run)
-            add_two_products(run_sums, run_products, both.reshape(2, run), two, mean)
-        for i in range(twos, len(piece), run):
-            one = masked[i : i + run]
-            _mask(one, grad[i : i + run], gate[i : i + run])
-            add_products(run_sums, run_products, one, piece[i : i + run], mean)
-        fold(sums[p], run_sums)
-        fold(products[p], run_products)
+        twos = len(block) // (2 * segment) * (2 * segment)
+        for i in range(0, twos, 2 * segment):
+            both = masked[i : i + 2 * segment]
+            _mask(both, grad[i : i + 2 * segment], gate[i : i + 2 * segment])
+            two = block[i : i + 2 * segment].reshape(2, segment)
+            add_two_products(
+                segment_sums, segment_products, both.reshape(2, segment), two, mean
+            )
+        for i in range(twos, len(block), segment):
+            one = masked[i : i + segment]
+            _mask(one, grad[i : i + segment], gate[i : i + segment])
+            add_products(
+                segment_sums, segment_products, one, block[i : i + segment], mean
+            )
+        fold(sums[b], segment_sums)
+        fold(products[b], segment_products)
 
 
 @kernel
@@ -175,32 +186,37 @@ def _rectified_sums(
     inverse_std,
     weight,
     bias,
-    run,
+    segment,
     length,
     first,
     last,
 ):
-    mean, bias = repeated(mean, run), repeated(bias, run)
-    scale = repeated_product(weight, inverse_std, run)
-    run_sums, run_products = np.empty(run, np.float64), np.empty(run, np.float64)
-    masked = np.empty(run, x.dtype)
-    for p in range(first, last):
-        run_sums[:] = 0
-        run_products[:] = 0
-        grad = grad_output[p * length : (p + 1) * length]
-        piece = x[p * length : (p + 1) * length]
-        twos = len(piece) // (2 * run) * (2 * run)
-        for i in range(0, twos, 2 * run):
-            grad_two = grad[i : i + 2 * run].reshape(2, run)
-            two = piece[i : i + 2 * run].reshape(2, run)
-            _add_two_rectified(run_sums, run_products, grad_two, two, mean, scale, bias)
-        for i in range(twos, len(piece), run):
-            one = piece[i : i + run]
+    mean, bias = repeated(mean, segment), repeated(bias, segment)
+    scale = repeated_product(weight, inverse_std, segment)
+    segment_sums, segment_products = (
+        np.empty(segment, np.float64),
+        np.empty(segment, np.float64),
+    )
+    masked = np.empty(segment, x.dtype)
+    for b in range(first, last):
+        segment_sums[:] = 0
+        segment_products[:] = 0
+        grad = grad_output[b * length : (b + 1) * length]
+        block = x[b * length : (b + 1) * length]
+        twos = len(block) // (2 * segment) * (2 * segment)
+        for i in range(0, twos, 2 * segment):
+            grad_two = grad[i : i + 2 * segment].reshape(2, segment)
+            two = block[i : i + 2 * segment].reshape(2, segment)
+            _add_two_rectified(
+                segment_sums, segment_products, grad_two, two, mean, scale, bias
+            )
+        for i in range(twos, len(block), segment):
+            one = block[i : i + segment]
             kept = masked[: len(one)]
-            _mask_again(kept, grad[i : i + run], one, mean, scale, bias)
-            add_products(run_sums, run_products, kept, one, mean)
-        fold(sums[p], run_sums)
-        fold(products[p], run_products)
+            _mask_again(kept, grad[i : i + segment], one, mean, scale, bias)
+            add_products(segment_sums, segment_products, kept, one, mean)
+        fold(sums[b], segment_sums)
+        fold(products[b], segment_products)
 
 
 @kernel
@@ -237,22 +253,22 @@ def _rectified_grad_input(
     bias,
     mean_grad,
     mean_grad_x_hat,
-    run,
+    segment,
     length,
     first,
     last,
 ):
     zero = x.dtype.type(0)
-    mean, bias = repeated(mean, run), repeated(bias, run)
-    scale = repeated_product(weight, inverse_std, run)
-    mean_grad = repeated(mean_grad, run)
-    slope = repeated_product(inverse_std, mean_grad_x_hat, run)
+    mean, bias = repeated(mean, segment), repeated(bias, segment)
+    scale = repeated_product(weight, inverse_std, segment)
+    mean_grad = repeated(mean_grad, segment)
+    slope = repeated_product(inverse_std, mean_grad_x_hat, segment)
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     x = x[first * length : last * length]
-    for begin in range(0, len(x), run):
-        row, grad = x[begin : begin + run], grad_output[begin : begin + run]
-        target = grad_input[begin : begin + run]
+    for begin in range(0, len(x), segment):
+        row, grad = x[begin : begin + segment], grad_output[begin : begin + segment]
+        target = grad_input[begin : begin + segment]
         for i in range(len(row)):
             centred = row[i] - mean[i]
             value = centred * scale[i] + bias[i]

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from npresnet.backend import reference
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.elementwise import pieces
-from npresnet.backend.threads import share_out
+from npresnet.backend.kernels.elementwise import blocks
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
-_CACHE_LINE = 16  # elements, at least: pieces end where a cache line does
+_CACHE_LINE = 16  # elements, at least: blocks end where a cache line does
 
 
 def sgd_update(
@@ -35,8 +35,8 @@ def sgd_update(
             reference.sgd_update(data, grad, velocity, *settings, nesterov)
         return
     flat = data.reshape(-1), dense(grad).reshape(-1), velocity.reshape(-1)
-    length, count = pieces(data.size, _CACHE_LINE)
-    share_out(_sgd_update, count, *flat, settings, nesterov, length)
+    length, count = blocks(data.size, _CACHE_LINE)
+    parallel_for(_sgd_update, count, *flat, settings, nesterov, length)
 
 
 @kernel

@@ -15,7 +15,7 @@ from npresnet.backend.geometry import Geometry, Pair
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.rows import add_to
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -25,7 +25,7 @@ def max_pool2d(x: Array, geometry: Geometry) -> tuple[Array, NDArray[np.int32]]:
     shape = (*x.shape[:2], *geometry.output_size)
     out, winners = empty_images(shape, x.dtype), empty_images(shape, np.int32)
     images = pixels(out), pixels(winners), pixels(x)
-    share_out(_max_pool, shape[0] * shape[2], *images, geometry)
+    parallel_for(_max_pool, shape[0] * shape[2], *images, geometry)
     return out, winners
 
 
@@ -36,7 +36,7 @@ def max_pool2d_grad(
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *geometry.input_size), grad_output.dtype)
     images = pixels(grad_input), pixels(grad_output), pixels(winners)
-    share_out(_max_pool_grad, N, *images, geometry)
+    parallel_for(_max_pool_grad, N, *images, geometry)
     return grad_input
 
 
@@ -45,7 +45,7 @@ def avg_pool2d(x: Array, divisor: Array, geometry: Geometry) -> Array:
     N, C = x.shape[:2]
     out = empty_images((N, C, *geometry.output_size), x.dtype)
     rows = N * geometry.output_size[0]
-    share_out(_avg_pool, rows, pixels(out), pixels(x), dense(divisor), geometry)
+    parallel_for(_avg_pool, rows, pixels(out), pixels(x), dense(divisor), geometry)
     return out
 
 
@@ -54,14 +54,14 @@ def avg_pool2d_grad(grad_output: Array, divisor: Array, geometry: Geometry) -> A
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *geometry.input_size), grad_output.dtype)
     images = pixels(grad_input), pixels(grad_output)
-    share_out(_avg_pool_grad, N, *images, dense(divisor), geometry)
+    parallel_for(_avg_pool_grad, N, *images, dense(divisor), geometry)
     return grad_input
 
 
 def adaptive_avg_pool2d(x: Array, output_size: Pair) -> Array:
     """See `reference.adaptive_avg_pool2d`; sums are kept in float64."""
     out = empty_images((*x.shape[:2], *output_size), x.dtype)
-    share_out(_adaptive_avg_pool, len(x) * output_size[0], pixels(out), pixels(x))
+    parallel_for(_adaptive_avg_pool, len(x) * output_size[0], pixels(out), pixels(x))
     return out
 
 
@@ -69,7 +69,7 @@ def adaptive_avg_pool2d_grad(grad_output: Array, input_size: Pair) -> Array:
     """See `reference.adaptive_avg_pool2d_grad`."""
     N, C = grad_output.shape[:2]
     grad_input = empty_images((N, C, *input_size), grad_output.dtype)
-    share_out(_adaptive_avg_pool_grad, N, pixels(grad_input), pixels(grad_output))
+    parallel_for(_adaptive_avg_pool_grad, N, pixels(grad_input), pixels(grad_output))
     return grad_input
 
 
@@ -85,7 +85,7 @@ def _inside(begin, step, count, length):
 
 
 @kernel
-def _window(places, geometry, oh, ow):
+def _window(offsets, geometry, oh, ow):
     """List where in its plane, h*W + w, a window has pixels; return how many."""
     H, W = geometry.input_size
     (KH, KW), (DH, DW) = geometry.kernel_size, geometry.dilation
@@ -96,7 +96,7 @@ def _window(places, geometry, oh, ow):
     count = 0
     for i in range(i0, i1):
         for j in range(j0, j1):
-            places[count] = (top + i * DH) * W + left + j * DW
+            offsets[count] = (top + i * DH) * W + left + j * DW
             count += 1
     return count
 
@@ -110,36 +110,36 @@ def _most_pixels(geometry):
 def _max_pool(out, winners, x, geometry, first, last):
     _, H, W, C = x.shape
     OH, OW = geometry.output_size
-    places = np.empty(_most_pixels(geometry) + 2, np.int32)
+    offsets = np.empty(_most_pixels(geometry) + 2, np.int32)
     for row in range(first, last):
         n, oh = row // OH, row % OH
         image = x[n].reshape(H * W, C)
         for ow in range(OW):
             best, winner = out[n, oh, ow], winners[n, oh, ow]
-            count = _window(places, geometry, oh, ow)
+            count = _window(offsets, geometry, oh, ow)
             # Three at a time: what is best so far goes to memory and back less often.
             # The last one is repeated as needed, since no pixel wins against itself.
-            places[count : count + 2] = places[count - 1]
+            offsets[count : count + 2] = offsets[count - 1]
             best[:] = -np.inf
-            winner[:] = places[0]
+            winner[:] = offsets[0]
             for t in range(0, count, 3):
-                a, b, c = places[t], places[t + 1], places[t + 2]
+                a, b, c = offsets[t], offsets[t + 1], offsets[t + 2]
                 _keep_largest(best, winner, image[a], image[b], image[c], a, b, c)
 
 
 @kernel
 def _keep_largest(best, winner, x, y, z, a, b, c):
-    """Let pixels x, y, z at places a, b, c win; the first of equals, and NaN, stays."""
+    """Let pixels x, y, z (at a, b, c) win; the first of equals, and NaN, stays."""
     for i in range(len(best)):
-        value, place = best[i], winner[i]
+        value, offset = best[i], winner[i]
         # Written so that a NaN that has won is never beaten, and always wins.
         wins = (not x[i] <= value) & (value == value)
-        value, place = x[i] if wins else value, a if wins else place
+        value, offset = x[i] if wins else value, a if wins else offset
         wins = (not y[i] <= value) & (value == value)
-        value, place = y[i] if wins else value, b if wins else place
+        value, offset = y[i] if wins else value, b if wins else offset
         wins = (not z[i] <= value) & (value == value)
-        value, place = z[i] if wins else value, c if wins else place
-        best[i], winner[i] = value, place
+        value, offset = z[i] if wins else value, c if wins else offset
+        best[i], winner[i] = value, offset
 
 
 @kernel
@@ -171,15 +171,15 @@ def _max_pool_grad(grad_input, grad_output, winners, geometry, first, last):
 def _avg_pool(out, x, divisor, geometry, first, last):
     _, H, W, C = x.shape
     OH, OW = geometry.output_size
-    places = np.empty(_most_pixels(geometry), np.int32)
+    offsets = np.empty(_most_pixels(geometry), np.int32)
     total = np.empty(C, x.dtype)
     for row in range(first, last):
         n, oh = row // OH, row % OH
         image = x[n].reshape(H * W, C)
         for ow in range(OW):
             total[:] = 0
-            for t in range(_window(places, geometry, oh, ow)):
-                add_to(total, image[places[t]])
+            for t in range(_window(offsets, geometry, oh, ow)):
+                add_to(total, image[offsets[t]])
             _divide(out[n, oh, ow], total, divisor[oh, ow])
 
 
@@ -193,7 +193,7 @@ def _divide(out, pixel, divisor):
 def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):
     _, H, W, C = grad_input.shape
     OH, OW = geometry.output_size
-    places = np.empty(_most_pixels(geometry), np.int32)
+    offsets = np.empty(_most_pixels(geometry), np.int32)
     share = np.empty(C, grad_output.dtype)
     for n in range(first, last):
         clean = 0
@@ -202,8 +202,8 @@ def _avg_pool_grad(grad_input, grad_output, divisor, geometry, first, last):
             clean = _clear_rows(grad_input[n], clean, geometry, oh)
             for ow in range(OW):
                 _divide(share, grad_output[n, oh, ow], divisor[oh, ow])
-                for t in range(_window(places, geometry, oh, ow)):
-                    add_to(image[places[t]], share)
+                for t in range(_window(offsets, geometry, oh, ow)):
+                    add_to(image[offsets[t]], share)
 
 
 @kernel

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
@@ -19,7 +19,7 @@ def zero_pad_shortcut(x: Array, out_channels: int, first: int, stride: int) -> A
     N, _, H, W = x.shape
     shape = N, out_channels, -(-H // stride), -(-W // stride)
     out = empty_images(shape, x.dtype)
-    share_out(_take, N, pixels(out), pixels(x), first, stride)
+    parallel_for(_take, N, pixels(out), pixels(x), first, stride)
     return out
 
 
@@ -29,7 +29,7 @@ def zero_pad_shortcut_grad(
     """See `reference.zero_pad_shortcut_grad`; exactly equal."""
     grad_x = empty_images(x_shape, grad_output.dtype)
     arguments = (pixels(grad_x), pixels(grad_output), first, stride)
-    share_out(_bring_back, len(grad_x), *arguments)
+    parallel_for(_bring_back, len(grad_x), *arguments)
     return grad_x
 
 

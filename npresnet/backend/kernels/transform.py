@@ -35,14 +35,14 @@ def two_sided_product(matrix: Matrix) -> Callable[..., None]:
     name = "two_sided_product_" + hashlib.sha256(repr(matrix).encode()).hexdigest()[:16]
 
     def product(x, start, row_step, column_step, out, begin, out_row, out_column, n):
-        places = start + np.arange(len(size))[:, None] * row_step
-        places = places + np.arange(len(size)) * column_step
+        offsets = start + np.arange(len(size))[:, None] * row_step
+        offsets = offsets + np.arange(len(size)) * column_step
         m = np.array(matrix, x.dtype)
-        result = np.einsum("ia,abn,jb->ijn", m, x[places[..., None] + np.arange(n)], m)
+        result = np.einsum("ia,abn,jb->ijn", m, x[offsets[..., None] + np.arange(n)], m)
         for i, row in enumerate(result):
             for j, values in enumerate(row):
-                place = begin + i * out_row + j * out_column
-                out[place : place + n] = values
+                offset = begin + i * out_row + j * out_column
+                out[offset : offset + n] = values
 
     @intrinsic
     def one_vector(typing, x, start, row_step, column_step, out, begin, row, column):
@@ -80,9 +80,9 @@ def two_sided_product(matrix: Matrix) -> Callable[..., None]:
             x, start, row_step, column_step, out, begin, out_row, out_column, n
         ):
             for i in range(0, n, lanes):
-                place, target = start + i, begin + i
+                offset, target = start + i, begin + i
                 one_vector(
-                    x, place, row_step, column_step, out, target, out_row, out_column
+                    x, offset, row_step, column_step, out, target, out_row, out_column
                 )
 
         return named(name, implementation)

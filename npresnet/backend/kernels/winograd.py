@@ -6,10 +6,10 @@ fixed small matrices A, B and G::
     tile = A^T [ (G w G^T) * (B^T patch B) ] A        (* element by element)
 
 The sum over input channels moves inside the bracket, where it becomes 36 matrix
-products, one for each of the 6x6 places: (tiles, C) pixels times (C, K) weights. The
+products, one for each of the 6x6 elements: (tiles, C) pixels times (C, K) weights. The
 weight gradient is the same diagram read backward. Pixels are vectors of channels, so
-every step of every transform is a vector operation on pieces of memory. Adding and
-taking away before multiplying costs digits: errors are some ten times those of the
+every step of every transform is an operation on whole vectors. Adding and subtracting
+before multiplying costs digits: errors are some ten times those of the
 direct sum where pixels are of similar size. An output's error is measured by the
 largest pixel of its patch, even one that it does not see: docs/winograd.md.
 
@@ -29,11 +29,15 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import ZERO, dense, kernel
-from npresnet.backend.kernels.finish import Finish, no_finish
+from npresnet.backend.kernels.epilogue import Epilogue, no_epilogue
 from npresnet.backend.kernels.layout import Table
-from npresnet.backend.kernels.matrix_tile import matrix_tile
-from npresnet.backend.kernels.prepared import Room, prepared
-from npresnet.backend.kernels.tile import TileShape, sum_tile, tile_shape
+from npresnet.backend.kernels.matmul_micro_kernel import matmul_micro_kernel
+from npresnet.backend.kernels.micro_kernels import (
+    TileShape,
+    grad_weight_micro_kernel,
+    tile_shape,
+)
+from npresnet.backend.kernels.packing import Allocate, packed_weight
 from npresnet.backend.kernels.winograd_transforms import (
     transform_grad_weights,
     transform_grads,
@@ -41,29 +45,29 @@ from npresnet.backend.kernels.winograd_transforms import (
     transform_sums,
     transform_weights,
 )
-from npresnet.backend.threads import share_out
+from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
 
 # Fewest channels, in and out, and fewest tiles for which it pays.
 _LEAST_CHANNELS = 16
 _LEAST_TILES = 24
-_PLACES = 36  # 6x6
+_PRODUCTS = 36  # 6x6
 # Where the 36 matrices of weights outgrow the caches, each is read once, for all tiles
 # at a time; else a block of tiles goes through all steps while it is in the cache.
 _MANY_WEIGHTS = 1 << 15
-# From so many on, the weight gradient is summed up by all threads together, instead of
-# by each for some of the images: the sums of each would be much memory.
-_SOME_WEIGHTS = 1 << 12
+# From so many on, all threads sum up the weight gradient together, instead of each for
+# a split of the images: the sums of each would be much memory.
+_WEIGHTS_IN_COMMON = 1 << 12
 # Bytes of transformed pixels: of a block, by the square root of the bytes of weights
 # that are read for it, and of all tiles that are computed at a time.
 _LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT = 1 << 17, 340
 _MOST_BYTES = 1 << 22
 _MOST_CACHED_BYTES = 5 << 18
 _MANY_BLOCKS = 16
-# Into how many parts of the batch the weight gradient is cut: a fixed number, whatever
-# the number of threads.
-_PARTS = 4
+# Into how many splits the tiles are cut for the weight gradient: a fixed number,
+# whatever the number of threads.
+_SPLITS = 4
 
 
 @functools.lru_cache(maxsize=512)
@@ -83,18 +87,18 @@ def suits(geometry: Geometry, images: int, C: int, K: int, dtype: Any) -> bool:
     )
 
 
-def conv2d(x: Array, weight: Array, finish: Finish, geometry: Geometry) -> Array:
+def conv2d(x: Array, weight: Array, epilogue: Epilogue, geometry: Geometry) -> Array:
     """See `reference.fused_conv2d`; for what `suits` only."""
     size, padding = geometry.output_size, geometry.padding
-    return _multiply_pixels(x, weight, size, padding, finish, turned=False)
+    return _multiply_pixels(x, weight, size, padding, epilogue, turned=False)
 
 
 def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
     """See `reference.conv2d_grad_input`; for what `suits` only."""
-    finish = no_finish(weight.shape[1], weight.dtype)
+    epilogue = no_epilogue(weight.shape[1], weight.dtype)
     size, (PH, PW) = geometry.input_size, geometry.padding
     padding = 2 - PH, 2 - PW
-    return _multiply_pixels(grad_output, weight, size, padding, finish, turned=True)
+    return _multiply_pixels(grad_output, weight, size, padding, epilogue, turned=True)
 
 
 class _Plan(NamedTuple):
@@ -117,16 +121,16 @@ def _plan(
 ) -> _Plan:
     shape = tile_shape(np.dtype(np.float32))
     tiles = images * _tiles(size)
-    tile_bytes = _PLACES * max(C, K) * 4
+    tile_bytes = _PRODUCTS * max(C, K) * 4
     if K * C >= _MANY_WEIGHTS:
         block = _MOST_BYTES // tile_bytes
     else:
-        root = math.isqrt(_PLACES * C * K * 4)
+        root = math.isqrt(_PRODUCTS * C * K * 4)
         block = max(_LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT * root) // tile_bytes
-        # Many blocks can be shared out evenly, few cannot.
+        # Threads can share many blocks evenly, few they cannot.
         block = min(block, tiles // _MANY_BLOCKS)
-    blocks = -(-tiles // _round_up(block, shape.places))
-    block = _round_up(-(-tiles // blocks), shape.places)  # all of one size
+    blocks = -(-tiles // _round_up(block, shape.rows))
+    block = _round_up(-(-tiles // blocks), shape.rows)  # all of one size
     pitches = _pitch(C, shape.lanes), _pitch(K, shape.lanes)
     return _Plan(
         shape,
@@ -142,7 +146,7 @@ def _plan(
 def _pitch(length: int, lanes: int) -> int:
     """Keep rows from lying at a large power of two from each other.
 
-    They would share the same few places of the cache.
+    They would share the same few sets of the cache.
     """
     return length if length % 128 else length + lanes
 
@@ -152,7 +156,7 @@ def _multiply_pixels(
     weight: Array,
     size: tuple[int, int],
     padding: tuple[int, int],
-    finish: Finish,
+    epilogue: Epilogue,
     *,
     turned: bool,
 ) -> Array:
@@ -162,27 +166,31 @@ def _multiply_pixels(
     planned = _plan(size, padding, N, C, K)
     lanes = planned.shape.lanes
 
-    def transform(room: Room) -> Array:
-        factors = room((_PLACES, _pitch(K * C, lanes)), x.dtype)
-        units = -(-K // (2 * lanes)) * (C // lanes)
-        share_out(transform_weights, units, factors, dense(weight), lanes, turned)
-        return factors
+    def transform(allocate: Allocate) -> Array:
+        transformed = allocate((_PRODUCTS, _pitch(K * C, lanes)), x.dtype)
+        iterations = -(-K // (2 * lanes)) * (C // lanes)
+        parallel_for(
+            transform_weights, iterations, transformed, dense(weight), lanes, turned
+        )
+        return transformed
 
-    factors = prepared(weight, f"winograd, {turned=}", transform)
+    transformed = packed_weight(weight, f"winograd, {turned=}", transform)
     out = empty_images((N, K, *size), x.dtype)
     x, y = pixels(x), pixels(out)
     blocks = -(-planned.tiles // planned.block)
     if K * C < _MANY_WEIGHTS:
-        share_out(_convolve, blocks, y, x, factors, planned, finish)
+        parallel_for(_convolve, blocks, y, x, transformed, planned, epilogue)
         return out
-    values = memory.scratch((_PLACES, planned.block + 1, planned.in_pitch), x.dtype)
-    sums = memory.scratch((_PLACES, planned.block + 1, planned.out_pitch), x.dtype)
-    units = _PLACES * -(-K // (2 * lanes))
+    values = memory.scratch((_PRODUCTS, planned.block + 1, planned.in_pitch), x.dtype)
+    sums = memory.scratch((_PRODUCTS, planned.block + 1, planned.out_pitch), x.dtype)
+    iterations = _PRODUCTS * -(-K // (2 * lanes))
     for first in range(0, planned.tiles, planned.block):
         count = min(planned.block, planned.tiles - first)
-        share_out(transform_pixels, count, values, x, planned, first)
-        share_out(_multiply, units, sums, values, factors, planned, C, K, count)
-        share_out(transform_sums, count, y, sums, planned, finish, first)
+        parallel_for(transform_pixels, count, values, x, planned, first)
+        parallel_for(
+            _multiply, iterations, sums, values, transformed, planned, C, K, count
+        )
+        parallel_for(transform_sums, count, y, sums, planned, epilogue, first)
     return out
 
 
@@ -192,28 +200,28 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
     C = x.shape[1]
     planned = _plan(geometry.output_size, geometry.padding, N, C, K)
     x, grad = pixels(x), pixels(grad_output)
-    if K * C < _SOME_WEIGHTS:
+    if K * C < _WEIGHTS_IN_COMMON:
         blocks = -(-planned.tiles // planned.block)
-        parts = min(blocks, _PARTS)
-        partial = memory.scratch((parts, _PLACES, C, K), x.dtype)
-        share_out(_correlate, parts, partial, grad, x, planned, blocks)
+        splits = min(blocks, _SPLITS)
+        partial = memory.scratch((splits, _PRODUCTS, C, K), x.dtype)
+        parallel_for(_correlate, splits, partial, grad, x, planned, blocks)
     else:
         most = _MOST_BYTES if K * C >= _MANY_WEIGHTS else _MOST_CACHED_BYTES
-        block = min(planned.tiles, most // (_PLACES * max(C, K) * 4))
-        partial = memory.scratch((1, _PLACES, C, K), x.dtype)
-        values = memory.scratch((_PLACES, block + 1, planned.in_pitch), x.dtype)
-        grads = memory.scratch((_PLACES, block + 1, planned.out_pitch), x.dtype)
-        units = _PLACES * -(-K // (2 * planned.shape.lanes))
+        block = min(planned.tiles, most // (_PRODUCTS * max(C, K) * 4))
+        partial = memory.scratch((1, _PRODUCTS, C, K), x.dtype)
+        values = memory.scratch((_PRODUCTS, block + 1, planned.in_pitch), x.dtype)
+        grads = memory.scratch((_PRODUCTS, block + 1, planned.out_pitch), x.dtype)
+        iterations = _PRODUCTS * -(-K // (2 * planned.shape.lanes))
         for first in range(0, planned.tiles, block):
             count = min(block, planned.tiles - first)
-            share_out(transform_pixels, count, values, x, planned, first)
-            share_out(transform_grads, count, grads, grad, planned, first)
+            parallel_for(transform_pixels, count, values, x, planned, first)
+            parallel_for(transform_grads, count, grads, grad, planned, first)
             adds = first > 0
             arguments = (partial[0], adds, grads, values, planned, count)
-            share_out(_add_products, units, *arguments)
+            parallel_for(_add_products, iterations, *arguments)
     grad_weight = np.empty((K, C, 3, 3), x.dtype)
-    some = planned.shape.lanes
-    share_out(transform_grad_weights, -(-C // some), grad_weight, partial, some)
+    lanes = planned.shape.lanes
+    parallel_for(transform_grad_weights, -(-C // lanes), grad_weight, partial, lanes)
     return grad_weight
 
 
@@ -226,23 +234,27 @@ def _tiles(size: tuple[int, int]) -> int:
 
 
 @kernel
-def _multiply(sums, values, factors, planned, C, K, count, first, last):
-    """Multiply `count` rows of pixels with weights, for units first ... last-1.
+def _multiply(sums, values, transformed, planned, C, K, count, first, last):
+    """Multiply `count` rows of pixels with weights, for iterations first ... last-1.
 
-    A unit is one of the 36 products, and two vectors of output channels.
+    An iteration is a panel of one of the 36 products.
     """
     shape = planned.shape
     width = 2 * shape.lanes
-    pairs = (K + width - 1) // width
-    for unit in range(first, last):
-        z, k = unit // pairs, unit % pairs * width
-        target, source, weights = sums[z].reshape(-1), values[z].reshape(-1), factors[z]
-        for t in range(0, count, shape.places):
-            place, begin = t * planned.out_pitch + k, t * planned.in_pitch
-            matrix_tile(
+    panels = (K + width - 1) // width
+    for iteration in range(first, last):
+        z, k = iteration // panels, iteration % panels * width
+        target, source, weights = (
+            sums[z].reshape(-1),
+            values[z].reshape(-1),
+            transformed[z],
+        )
+        for t in range(0, count, shape.rows):
+            offset, begin = t * planned.out_pitch + k, t * planned.in_pitch
+            matmul_micro_kernel(
                 k + shape.lanes < K,
                 target,
-                place,
+                offset,
                 planned.out_pitch,
                 source,
                 begin,
@@ -255,20 +267,20 @@ def _multiply(sums, values, factors, planned, C, K, count, first, last):
 
 @kernel
 def _add_products(total, adds, grads, values, planned, count, first, last):
-    """Add products over `count` tiles to total (36, C, K), for some units.
+    """Add products over `count` tiles to total (36, C, K), for some iterations.
 
-    A unit is one of the 36 products, and two vectors of output channels.
+    An iteration is a panel of one of the 36 products.
     """
     _, C, K = total.shape
     shape = planned.shape
     width = 2 * shape.lanes
-    pairs = (K + width - 1) // width
-    for unit in range(first, last):
-        z, k = unit // pairs, unit % pairs * width
+    panels = (K + width - 1) // width
+    for iteration in range(first, last):
+        z, k = iteration // panels, iteration % panels * width
         out, a, b = total[z].reshape(-1), values[z].reshape(-1), grads[z].reshape(-1)
         wide = k + shape.lanes < K
-        for c in range(0, C, shape.rows if wide else 2 * shape.rows):
-            sum_tile(
+        for c in range(0, C, shape.grad_rows if wide else 2 * shape.grad_rows):
+            grad_weight_micro_kernel(
                 wide,
                 out,
                 c * K + k,
@@ -286,33 +298,33 @@ def _add_products(total, adds, grads, values, planned, count, first, last):
 
 
 @kernel
-def _convolve(out, x, factors, planned, finish, first_block, end_block):
+def _convolve(out, x, transformed, planned, epilogue, first_block, end_block):
     """Compute blocks of tiles first_block ... end_block-1 of the output."""
     C, K, block = x.shape[3], out.shape[3], planned.block
-    units = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
+    iterations = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
     values = np.empty((36, block + 1, planned.in_pitch), x.dtype)
     sums = np.empty((36, block + 1, planned.out_pitch), x.dtype)
     for number in range(first_block, end_block):
         first = number * block
         count = min(block, planned.tiles - first)
         transform_pixels(values, x, planned, first, ZERO, count)
-        _multiply(sums, values, factors, planned, C, K, count, ZERO, units)
-        transform_sums(out, sums, planned, finish, first, ZERO, count)
+        _multiply(sums, values, transformed, planned, C, K, count, ZERO, iterations)
+        transform_sums(out, sums, planned, epilogue, first, ZERO, count)
 
 
 @kernel
-def _correlate(partial, grad_output, x, planned, blocks, first_part, end_part):
-    """Sum the 36 products of the weight gradient up for some parts of the blocks."""
-    parts, K, block = len(partial), grad_output.shape[3], planned.block
-    units = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
+def _correlate(partial, grad_output, x, planned, blocks, first_split, end_split):
+    """Sum up the 36 products of the weight gradient for some splits of the tiles."""
+    splits, K, block = len(partial), grad_output.shape[3], planned.block
+    iterations = 36 * ((K + 2 * planned.shape.lanes - 1) // (2 * planned.shape.lanes))
     values = np.empty((36, block + 1, planned.in_pitch), x.dtype)
     grads = np.empty((36, block + 1, planned.out_pitch), x.dtype)
-    for part in range(first_part, end_part):
-        for number in range(part * blocks // parts, (part + 1) * blocks // parts):
+    for split in range(first_split, end_split):
+        for number in range(split * blocks // splits, (split + 1) * blocks // splits):
             first = number * block
             count = min(block, planned.tiles - first)
             transform_pixels(values, x, planned, first, ZERO, count)
             transform_grads(grads, grad_output, planned, first, ZERO, count)
-            adds = number > part * blocks // parts
-            total = partial[part]
-            _add_products(total, adds, grads, values, planned, count, ZERO, units)
+            adds = number > split * blocks // splits
+            total = partial[split]
+            _add_products(total, adds, grads, values, planned, count, ZERO, iterations)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from npresnet.backend.kernels.compile import ZERO, kernel
-from npresnet.backend.kernels.finish import changes_anything, finish_row_here
+from npresnet.backend.kernels.epilogue import apply_epilogue_inline, changes_anything
 from npresnet.backend.kernels.rows import add_to, copy
 from npresnet.backend.kernels.transform import two_sided_product
 
@@ -50,55 +50,55 @@ g_transposed_product = two_sided_product(_G_TRANSPOSED)
 
 
 @kernel
-def transform_weights(factors, weight, lanes, turned, first, last):
-    """Compute G w G^T for some pairs of vectors of output channels.
+def transform_weights(transformed, weight, lanes, turned, first, last):
+    """Compute G w G^T, and pack it into panels.
 
-    ``factors[z]`` has, pair after pair (the last may be a single vector), a row of
-    these channels for every input channel, as tiles take them. A unit of work is
-    `lanes` input channels of a pair.
+    A panel of ``transformed[z]`` has two vectors of output channels (the last may have
+    one): a row of these channels for every input channel. An iteration is `lanes` input
+    channels of a panel.
     """
     K, C = weight.shape[:2]
     if turned:
         K, C = C, K
-    flat, step = factors.reshape(-1), factors.shape[1]
-    some = 2 * lanes * lanes  # weights of a unit, at most
-    taps = np.empty(9 * some, weight.dtype)
-    for unit in range(first, last):
-        pair, c = unit // (C // lanes), unit % (C // lanes) * lanes
-        begin = 2 * pair * lanes
+    flat, step = transformed.reshape(-1), transformed.shape[1]
+    most = 2 * lanes * lanes  # weights of an iteration
+    taps = np.empty(9 * most, weight.dtype)
+    for iteration in range(first, last):
+        panel, c = iteration // (C // lanes), iteration % (C // lanes) * lanes
+        begin = 2 * panel * lanes
         width = min(2 * lanes, K - begin)
         for i in range(lanes):
             for m in range(width):
                 kernel = (
                     weight[c + i, begin + m] if turned else weight[begin + m, c + i]
                 )
-                place = i * width + m
+                offset = i * width + m
                 for tap in range(9):
                     value = kernel[tap // 3, tap % 3]
                     # The last tap first is the kernel turned by 180 degrees.
-                    taps[(8 - tap if turned else tap) * some + place] = value
-        place = begin * C + c * width
+                    taps[(8 - tap if turned else tap) * most + offset] = value
+        offset = begin * C + c * width
         n = lanes * width
-        g_product(taps, 0, 3 * some, some, flat, place, 6 * step, step, n)
+        g_product(taps, 0, 3 * most, most, flat, offset, 6 * step, step, n)
 
 
 @kernel
-def transform_grad_weights(grad_weight, partial, some, first, last):
-    """Add the parts up, and compute G^T u G, for `some` input channels at a time."""
-    parts, places, C, K = partial.shape
-    rows = np.empty((places, K), partial.dtype)
-    taps = np.empty((some, 9, K), partial.dtype)
+def transform_grad_weights(grad_weight, partial, channels, first, last):
+    """Add up the splits, and compute G^T u G, for some input channels at a time."""
+    splits, products, C, K = partial.shape
+    rows = np.empty((products, K), partial.dtype)
+    taps = np.empty((channels, 9, K), partial.dtype)
     flat, taps_flat = rows.reshape(-1), taps.reshape(-1)
-    for unit in range(first, last):
-        begin, end = unit * some, min((unit + 1) * some, C)
+    for iteration in range(first, last):
+        begin, end = iteration * channels, min((iteration + 1) * channels, C)
         for c in range(begin, end):
-            for z in range(places):
+            for z in range(products):
                 copy(rows[z], partial[0, z, c])
-                for part in range(1, parts):
-                    add_to(rows[z], partial[part, z, c])
-            place = (c - begin) * 9 * K
-            g_transposed_product(flat, 0, 6 * K, K, taps_flat, place, 3 * K, K, K)
-        # Piece after piece of the result, which has input channels side by side.
+                for split in range(1, splits):
+                    add_to(rows[z], partial[split, z, c])
+            offset = (c - begin) * 9 * K
+            g_transposed_product(flat, 0, 6 * K, K, taps_flat, offset, 3 * K, K, K)
+        # Filter after filter of the result, which has input channels side by side.
         for k in range(K):
             for c in range(begin, end):
                 for tap in range(9):
@@ -107,7 +107,7 @@ def transform_grad_weights(grad_weight, partial, some, first, last):
 
 
 @kernel
-def _place(tile, size):
+def _position(tile, size):
     """Return a tile's image, and its first row and column."""
     down, across = (size[0] + 3) // 4, (size[1] + 3) // 4
     n, rest = divmod(tile, down * across)
@@ -125,7 +125,7 @@ def transform_pixels(values, x, planned, origin, first, last):
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), x.reshape(-1)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         top, left = top - planned.padding[0], left - planned.padding[1]
         source, start, row = pixel, ((n * H + top) * W + left) * C, W * C
         if top < 0 or left < 0 or top + 6 > H or left + 6 > W:
@@ -142,7 +142,7 @@ def transform_grads(values, grad, planned, origin, first, last):
     step, pitch = values[0].size, values.shape[2]
     flat, pixel = values.reshape(-1), grad.reshape(-1)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         source, start, row = pixel, ((n * H + top) * W + left) * K, W * K
         if top + 4 > H or left + 4 > W:
             _cut_out(patch, grad[n], top, left, _TILE)
@@ -151,29 +151,31 @@ def transform_grads(values, grad, planned, origin, first, last):
 
 
 @kernel
-def transform_sums(out, sums, planned, finish, origin, first, last):
-    """Compute A^T sum A and finish the pixels of tiles origin + first ... last-1."""
+def transform_sums(out, sums, planned, epilogue, origin, first, last):
+    """Compute A^T sum A and epilogue the pixels of tiles origin + first ... last-1."""
     _, H, W, K = out.shape
     patch = np.empty(16 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]
     flat, pixel = sums.reshape(-1), out.reshape(-1)
-    finishes = changes_anything(finish)
+    has_epilogue = changes_anything(epilogue)
     for t in range(first, last):
-        n, top, left = _place(origin + t, planned.size)
+        n, top, left = _position(origin + t, planned.size)
         start = ((n * H + top) * W + left) * K
         rows, size = min(4, H - top), min(4, W - left) * K
         if rows == 4 and size == 4 * K:
-            place = t * pitch
-            a_product(flat, place, 6 * step, step, pixel, start, W * K, K, K)
+            offset = t * pitch
+            a_product(flat, offset, 6 * step, step, pixel, start, W * K, K, K)
         else:
             a_product(flat, t * pitch, 6 * step, step, patch, 0, 4 * K, K, K)
             for i in range(rows):
-                place = start + i * W * K
-                copy(pixel[place : place + size], patch[4 * i * K :])
-        if finishes:
+                offset = start + i * W * K
+                copy(pixel[offset : offset + size], patch[4 * i * K :])
+        if has_epilogue:
             for i in range(rows):
-                for place in range(start + i * W * K, start + i * W * K + size, K):
-                    finish_row_here(pixel[place : place + K], place, ZERO, finish)
+                for offset in range(start + i * W * K, start + i * W * K + size, K):
+                    apply_epilogue_inline(
+                        pixel[offset : offset + K], offset, ZERO, epilogue
+                    )
 
 
 @kernel

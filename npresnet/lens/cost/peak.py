@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npresnet.backend.threads import get_threads
+from npresnet.backend import get_threads
 
 _SIDE = 1024  # 2.1 G operations: long enough to occupy all threads
 _SECONDS = 0.3  # other programs may slow some of the products down

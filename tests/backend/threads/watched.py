@@ -1,12 +1,12 @@
-"""Work for a team of threads, small enough to be watched."""
+"""Work for a pool of threads, small enough to be watched."""
 
 import time
 
 import numpy as np
 
-from npresnet.backend import threads
 from npresnet.backend.kernels.compile import kernel
-from npresnet.backend.kernels.team import _load
+from npresnet.backend.threads import parallel_for
+from npresnet.backend.threads.jobs import _atomic_load
 
 
 @kernel
@@ -17,11 +17,11 @@ def count_up(done, first, last):
 
 @kernel
 def wait_for_each_other(begun, met, first, last):
-    """Note for either of two blocks whether both are under way, waiting a while."""
+    """Note for either of two iterations whether both are under way, waiting a while."""
     for i in range(first, last):
         begun[i] = 1
         for _ in range(1 << 24):
-            if _load(begun, 0) + _load(begun, 1) == 2:
+            if _atomic_load(begun, 0) + _atomic_load(begun, 1) == 2:
                 met[i] = True
                 break
 
@@ -31,7 +31,7 @@ def somebody_comes_to_help():
     deadline = time.monotonic() + 120  # a worker that sleeps may come too late
     while time.monotonic() < deadline:
         begun, met = np.zeros(2, np.int64), np.zeros(2, np.bool_)
-        threads.share_out(wait_for_each_other, 2, begun, met)
+        parallel_for(wait_for_each_other, 2, begun, met)
         if met.all():
             return True
     return False

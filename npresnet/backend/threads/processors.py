@@ -64,10 +64,10 @@ def _quotas(root: Path) -> Iterator[tuple[float, str]]:
         top = Path(root, *mounted.parts[1:])
         # Within a container the group may be named as the machine outside sees it.
         below = _below(groups[version], inside)
-        for part in (below, *below.parents):
-            folder = top / part
+        for group in (below, *below.parents):
+            folder = top / group
             if (share := _QUOTAS[version](folder)) is not None:
-                yield share, f"{mounted / part / _FILES[version]}"
+                yield share, f"{mounted / group / _FILES[version]}"
 
 
 def _groups(root: Path) -> Iterator[tuple[int, PurePosixPath]]:

@@ -1,4 +1,4 @@
-"""The register tile of a product of matrices; see `tile`."""
+"""The micro-kernel of a product of matrices; see `micro_kernels`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba.core.typing.templates import Signature
 from numba.extending import intrinsic
 
 from npresnet.backend.kernels.compile import inlined
-from npresnet.backend.kernels.tile import PLACES
+from npresnet.backend.kernels.micro_kernels import ROWS
 from npresnet.backend.kernels.vectors import (
     Emitter,
     Values,
@@ -22,11 +22,11 @@ from npresnet.backend.kernels.vectors import (
 )
 
 
-def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
-    """Make a tile that multiplies `places` rows of `a` with a matrix `b`.
+def make_matmul_micro_kernel(rows: int, vectors: int) -> Callable[..., None]:
+    """Make a micro-kernel that multiplies rows of `a` by a panel of `b`.
 
-    Called as ``tile(out, out_start, out_step, a, a_start, a_step, length, b, b_start)``
-    with flat arrays; for p < `places`, and for the lanes of some vectors::
+    Called as ``micro_kernel(out, out_start, out_step, a, a_start, a_step, length, b,
+    b_start)`` with flat arrays; for p < `rows`, and for the lanes of some vectors::
 
         out[out_start + p*out_step + lanes] = sum over l < length of
             a[a_start + p*a_step + l] * b[b_start + l*width + lanes]
@@ -34,12 +34,12 @@ def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
     where width is the number of lanes.
     """
 
-    def tile(out, out_start, out_step, a, a_start, a_step, length, b, b_start):
+    def micro_kernel(out, out_start, out_step, a, a_start, a_step, length, b, b_start):
         width = vectors * vector_lanes(out.dtype)
-        rows = b[b_start : b_start + length * width].reshape(length, width)
-        for p in range(places):
+        panel = b[b_start : b_start + length * width].reshape(length, width)
+        for p in range(rows):
             begin = a_start + p * a_step
-            total = a[begin : begin + length] @ rows
+            total = a[begin : begin + length] @ panel
             begin = out_start + p * out_step
             out[begin : begin + width] = total
 
@@ -58,7 +58,7 @@ def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
                 pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 7)
             )
             target, source = emit.at(out_p, args[1]), emit.at(a_p, args[4])
-            starts = [emit.at(source, args[5], number(p)) for p in range(places)]
+            starts = [emit.at(source, args[5], number(p)) for p in range(rows)]
 
             def element(i: ir.Value, state: Values) -> Values:
                 row, *sums = state
@@ -66,27 +66,29 @@ def make_matrix_tile(places: int, vectors: int) -> Callable[..., None]:
                 sums = emit.add_products(values, emit.load_row(row, vectors), sums)
                 return [emit.at(row, number(vectors * emit.lanes)), *sums]
 
-            zeros = [emit.constant(0)] * (places * vectors)
+            zeros = [emit.constant(0)] * (rows * vectors)
             state = [emit.at(b_p, args[8]), *zeros]
             sums = emit.loop("element", args[6], element, state)[1:]
-            for p in range(places):
+            for p in range(rows):
                 row = sums[p * vectors : (p + 1) * vectors]
                 emit.store_row(row, emit.at(target, args[2], number(p)))
             return context.get_dummy_value()
 
         return types.void(*arguments), generate
 
-    return compiled_as(f"matrix_tile_{places}_{vectors}", tile, in_registers)
+    return compiled_as(
+        f"matmul_micro_kernel_{rows}_{vectors}", micro_kernel, in_registers
+    )
 
 
-wide_product = make_matrix_tile(PLACES, 2)
-narrow_product = make_matrix_tile(PLACES, 1)
+wide_matmul = make_matmul_micro_kernel(ROWS, 2)
+narrow_matmul = make_matmul_micro_kernel(ROWS, 1)
 
 
 @inlined
-def matrix_tile(wide, *arguments):
-    """Compute a tile of two vectors of columns, or of one."""
+def matmul_micro_kernel(wide, *arguments):
+    """Compute two vectors of columns, or one."""
     if wide:
-        wide_product(*arguments)
+        wide_matmul(*arguments)
     else:
-        narrow_product(*arguments)
+        narrow_matmul(*arguments)

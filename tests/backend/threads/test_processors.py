@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from npresnet.backend import processors, threads
+from npresnet.backend.threads import available_threads, processors
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = (
@@ -166,4 +166,4 @@ def test_affinity_counts(monkeypatch, tmp_path):
     found = processors.limit(tmp_path)
     assert found.processors == 3
     assert "affinity" in found.source
-    assert threads.available_threads() <= 3
+    assert available_threads() <= 3

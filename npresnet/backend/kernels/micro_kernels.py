@@ -1,15 +1,18 @@
-"""The two register tiles that everything heavy is made of.
+"""The two micro-kernels that everything heavy is made of.
 
 A core multiplies and adds two vectors per instruction, but only if sums and factors
-are in registers. A tile is a small matrix of sums that stays there: some numbers
-(rows) times one or two vectors of neighbouring channels. At every step each number is
-spread over a vector and multiplied with the step's vectors of channels: 16 loads for
-28 vectors of products and sums, and every number may come from anywhere in memory.
+are in registers. A micro-kernel keeps a small matrix of sums there, its register tile:
+some rows of one or two vectors of neighbouring channels. At every step it broadcasts
+one number per row and multiplies it by the step's vectors of channels: 16 loads for 28
+vectors of products and sums, and every number may come from anywhere in memory.
 
-The product tile is what convolutions and products of matrices are made of: rows are
-pixels. The sum tile is for gradients by weights: rows are weights, steps are pixels,
-and it adds to what is there. Each is first an ordinary Python function, which says what
-it computes; the compiled version replaces it.
+Convolutions are made of the first one: rows are pixels, steps are what a pixel sees.
+Gradients with respect to weights are made of the second: rows are weights, steps are
+pixels, and it adds to what is there. Each is first an ordinary Python function, which
+says what it computes; the compiled version replaces it.
+
+The names are those of BLIS: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly
+Instantiating BLAS Functionality", ACM TOMS 41(3), 2015.
 """
 
 from __future__ import annotations
@@ -37,40 +40,40 @@ from npresnet.backend.kernels.vectors import (
 
 
 class TileShape(NamedTuple):
-    """Sizes of the tiles; they follow the host's vector registers."""
+    """Sizes of the register tiles; they follow the host's vector registers."""
 
     lanes: int  # elements of one vector register
-    places: int  # rows of a product tile
-    rows: int  # rows of `wide_sum`; `narrow_sum` has twice as many
+    rows: int  # of a convolution's tile
+    grad_rows: int  # of `wide_grad_weight`'s; `narrow_grad_weight`'s has twice as many
 
 
-# With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. Sum
-# tiles cannot overlap, so their size is a power of two.
-PLACES, ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
+# With 32 registers 28 sums leave room for the factors, with 16 registers 12 do. What
+# adds to what is there cannot overlap, so its size is a power of two.
+ROWS, GRAD_ROWS = (14, 8) if vector_registers() == 32 else (6, 4)
 
 
 @functools.cache
 def tile_shape(dtype: np.dtype[Any]) -> TileShape:
     """Return the sizes of the tiles for an element type."""
-    return TileShape(vector_lanes(dtype), PLACES, ROWS)
+    return TileShape(vector_lanes(dtype), ROWS, GRAD_ROWS)
 
 
-def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
-    """Make a tile that multiplies rows of `a` with a matrix `b`.
+def make_conv_micro_kernel(rows: int, vectors: int) -> Callable[..., None]:
+    """Make a micro-kernel that multiplies rows of `a` by a panel of `b`.
 
-    Called as ``tile(out, out_start, writes, a, a_start, reads, first, segments, length,
-    b, b_start, bias, bias_start, addend, adds, floor)`` with flat arrays; for `places`
-    numbers p from `first` on, and for the lanes of some vectors::
+    Called as ``micro_kernel(out, out_start, writes, a, a_start, reads, first, segments,
+    length, b, b_start, bias, bias_start, residual, adds, floor)`` with flat arrays; for
+    `rows` numbers p from `first` on, and for the lanes of some vectors::
 
         out[out_start + writes[p] + lanes] = bias[bias_start + lanes]
             + sum over segments s and l < length of
               a[a_start + reads[p] + segments[s] + l] * b[b_start + row*width + lanes]
 
-    where row = s*length + l, and width is the number of lanes; plus what lies in
-    `addend` at the same place if `adds` is true, and no less than `floor`.
+    where row = s*length + l, and width is the number of lanes; plus the element of
+    `residual` at the same offset if `adds` is true, and no less than `floor`.
     """
 
-    def tile(
+    def micro_kernel(
         out,
         out_start,
         writes,
@@ -84,20 +87,20 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
         b_start,
         bias,
         bias_start,
-        addend,
+        residual,
         adds,
         floor,
     ):
         width = vectors * vector_lanes(out.dtype)
-        rows = b[b_start : b_start + len(segments) * length * width]
-        for p in range(first, first + places):
+        panel = b[b_start : b_start + len(segments) * length * width]
+        for p in range(first, first + rows):
             begin = a_start + reads[p]
-            pieces = [a[begin + s : begin + s + length] for s in segments]
-            total = np.concatenate(pieces) @ rows.reshape(-1, width)
+            seen = [a[begin + s : begin + s + length] for s in segments]
+            total = np.concatenate(seen) @ panel.reshape(-1, width)
             total += bias[bias_start : bias_start + width]
             begin = out_start + writes[p]
             if adds:
-                total += addend[begin : begin + width]
+                total += residual[begin : begin + width]
             total[total <= floor] = floor
             out[begin : begin + width] = total
 
@@ -117,25 +120,25 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
         b_start,
         bias,
         bias_start,
-        addend,
+        residual,
         adds,
         floor,
     ):
         whole = types.intp
         arguments = [out, whole, writes, a, whole, reads, whole, segments, whole]
-        arguments += [b, whole, bias, whole, addend, types.boolean, out.dtype]
+        arguments += [b, whole, bias, whole, residual, types.boolean, out.dtype]
 
         def generate(
             context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
         ) -> Any:
             emit = Emitter(context, builder, signature.args[0])
-            out_p, writes_p, a_p, reads_p, segments_p, b_p, bias_p, addend_p = (
+            out_p, writes_p, a_p, reads_p, segments_p, b_p, bias_p, residual_p = (
                 pointer(context, builder, signature.args[i], args[i])
                 for i in (0, 2, 3, 5, 7, 9, 11, 13)
             )
             out_p, a_p = emit.at(out_p, args[1]), emit.at(a_p, args[4])
-            addend_p = emit.at(addend_p, args[1])
-            numbers = [builder.add(args[6], number(p)) for p in range(places)]
+            residual_p = emit.at(residual_p, args[1])
+            numbers = [builder.add(args[6], number(p)) for p in range(rows)]
             reads = [emit.at(a_p, builder.load(emit.at(reads_p, p))) for p in numbers]
             writes = [builder.load(emit.at(writes_p, p)) for p in numbers]
 
@@ -153,7 +156,7 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
             array = context.make_array(signature.args[7])(context, builder, args[7])
             count = builder.extract_value(array.shape, 0)
-            zeros = [emit.constant(0)] * (places * vectors)
+            zeros = [emit.constant(0)] * (rows * vectors)
             start = emit.at(b_p, args[10])
             sums = emit.loop("segment", count, segment, [start, *zeros])[1:]
             bias = emit.load_row(emit.at(bias_p, args[12]), vectors)
@@ -165,7 +168,7 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
                     for p, write in enumerate(writes)
                     for value, other in zip(
                         sums[p * vectors : (p + 1) * vectors],
-                        emit.load_row(emit.at(addend_p, write), vectors),
+                        emit.load_row(emit.at(residual_p, write), vectors),
                         strict=True,
                     )
                 ]
@@ -180,15 +183,17 @@ def make_product_tile(places: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    return compiled_as(f"product_tile_{places}_{vectors}", tile, in_registers)
+    return compiled_as(
+        f"conv_micro_kernel_{rows}_{vectors}", micro_kernel, in_registers
+    )
 
 
-def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
-    """Make a tile that adds products of columns of `a` with rows of `b` up.
+def make_grad_weight_micro_kernel(rows: int, vectors: int) -> Callable[..., None]:
+    """Make a micro-kernel that sums up products of columns of `a` and rows of `b`.
 
-    Called as ``tile(out, out_start, out_step, adds, a, a_start, segments, length,
-    a_step, b, b_start, b_step)`` with flat arrays; for r < `rows`, and for the lanes of
-    some vectors::
+    Called as ``micro_kernel(out, out_start, out_step, adds, a, a_start, segments,
+    length, a_step, b, b_start, b_step)`` with flat arrays; for r < `rows`, and for the
+    lanes of some vectors::
 
         out[out_start + r*out_step + lanes] = sum over segments s and l < length of
             a[a_start + segments[s] + l*a_step + r] * b[b_start + row*b_step + lanes]
@@ -196,7 +201,7 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
     where row = s*length + l, or adds that if `adds` is true.
     """
 
-    def tile(
+    def micro_kernel(
         out,
         out_start,
         out_step,
@@ -214,8 +219,8 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
         total = np.zeros((rows, width), out.dtype)
         row = b_start
         for segment in segments:
-            for place in range(length):
-                begin = a_start + segment + place * a_step
+            for step in range(length):
+                begin = a_start + segment + step * a_step
                 total += np.outer(a[begin : begin + rows], b[row : row + width])
                 row += b_step
         for r in range(rows):
@@ -284,28 +289,30 @@ def make_sum_tile(rows: int, vectors: int) -> Callable[..., None]:
 
         return types.void(*arguments), generate
 
-    return compiled_as(f"sum_tile_{rows}_{vectors}", tile, in_registers)
+    return compiled_as(
+        f"grad_weight_micro_kernel_{rows}_{vectors}", micro_kernel, in_registers
+    )
 
 
-wide_tile = make_product_tile(PLACES, 2)
-narrow_tile = make_product_tile(PLACES, 1)
-wide_sum = make_sum_tile(ROWS, 2)
-narrow_sum = make_sum_tile(2 * ROWS, 1)
-
-
-@inlined
-def product_tile(wide, *arguments):
-    """Compute a tile of two vectors of channels, or of one."""
-    if wide:
-        wide_tile(*arguments)
-    else:
-        narrow_tile(*arguments)
+wide_conv = make_conv_micro_kernel(ROWS, 2)
+narrow_conv = make_conv_micro_kernel(ROWS, 1)
+wide_grad_weight = make_grad_weight_micro_kernel(GRAD_ROWS, 2)
+narrow_grad_weight = make_grad_weight_micro_kernel(2 * GRAD_ROWS, 1)
 
 
 @inlined
-def sum_tile(wide, *arguments):
-    """Add a tile of two vectors of channels up, or of one with twice the rows."""
+def conv_micro_kernel(wide, *arguments):
+    """Compute two vectors of channels, or one."""
     if wide:
-        wide_sum(*arguments)
+        wide_conv(*arguments)
     else:
-        narrow_sum(*arguments)
+        narrow_conv(*arguments)
+
+
+@inlined
+def grad_weight_micro_kernel(wide, *arguments):
+    """Add to two vectors of channels, or to one of twice the rows."""
+    if wide:
+        wide_grad_weight(*arguments)
+    else:
+        narrow_grad_weight(*arguments)

@@ -1,18 +1,18 @@
-"""Threads that compute together, and meet without asking Python for its lock.
+"""How a kernel reaches the threads of a pool without asking Python for its lock.
 
 Waking a thread that sleeps, or handing Python's lock from one to another, takes longer
-than many a kernel runs. A worker therefore stays in compiled code, where it looks at a
-number in memory again and again. The caller of a kernel leaves there where the kernel
-is and what it is called with; both take pieces until there are no more.
+than many a kernel runs. A worker therefore stays in compiled code and spins: it looks
+at a number in memory again and again. The caller leaves a job there, which is where the
+kernel is and what it is called with; all take chunks until there are no more.
 
-What they share is an array of integers, on cache lines of their own::
+The state that they share is an array of integers, on cache lines of their own::
 
-    TICKET    job << 32 | pieces << 16 | pieces that are taken
-    FINISHED  pieces that are done
-    ADDRESS   of the job: a function, and behind it the arguments
-    BLOCKS    that the pieces are shares of
-    FAILED    whether a piece ended in an exception
-    MEMBERS   workers that take pieces; those with higher numbers sleep
+    TICKET      job << 32 | chunks << 16 | chunks that are taken
+    FINISHED    chunks that are done
+    ADDRESS     of the job: a function, and behind it the arguments
+    ITERATIONS  that the chunks are equal shares of
+    FAILED      whether a chunk ended in an exception
+    ACTIVE      workers that take chunks; those with higher numbers sleep
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from npresnet import _signals as signals
 from npresnet.backend.kernels.compile import inlined, kernel
 from npresnet.backend.kernels.vectors import I32, I64, pointer
 
-MOST_PIECES = 0xFFFF
-_TICKET, _FINISHED, _ADDRESS, _BLOCKS, _FAILED, MEMBERS = range(0, 48, 8)
+MOST_CHUNKS = 0xFFFF
+_TICKET, _FINISHED, _ADDRESS, _ITERATIONS, _FAILED, ACTIVE = range(0, 48, 8)
 _BYTES = ir.IntType(8).as_pointer()
-# A job's function: called with the address of the job, and a range of blocks.
-_PIECE = ir.FunctionType(I32, [_BYTES, I64, I64])
+# A job's function: called with the job's address, and a range of iterations.
+_CHUNK = ir.FunctionType(I32, [_BYTES, I64, I64])
 _UNKNOWN = 2  # what a launch returns that was never told where its kernel is
 # The instruction for it, as the compiler calls it, with its arguments.
 _PAUSE = {
@@ -47,32 +47,32 @@ _PAUSE = {
     "aarch64": ("llvm.aarch64.hint", (1,)),
     "arm64": ("llvm.aarch64.hint", (1,)),
 }.get(platform.machine().lower())
-_PATIENCE = 1 << 12  # looks, before a thread offers its processor to others
+_PATIENCE = 1 << 12  # spins, before a thread offers its processor to others
 
 
-def new_team() -> NDArray[np.int64]:
-    """Make the numbers that a team shares."""
-    team = np.zeros(48, np.int64)
-    team[MEMBERS] = MOST_PIECES
-    return team
+def new_shared_state() -> NDArray[np.int64]:
+    """Make the numbers that the threads of a pool share."""
+    shared = np.zeros(48, np.int64)
+    shared[ACTIVE] = MOST_CHUNKS
+    return shared
 
 
 class Launcher:
-    """Has a team run a kernel."""
+    """Has the threads of a pool run a kernel."""
 
     def __init__(self, compiled: Any) -> None:
         self._kernel = compiled
         self._launch = _copy_for(compiled)
 
     def __call__(
-        self, team: NDArray[np.int64], blocks: int, pieces: int, arguments: Any
+        self, shared: NDArray[np.int64], iterations: int, chunks: int, arguments: Any
     ) -> bool:
-        """Run the kernel with some arguments; tell whether a piece has failed."""
-        result = self._launch(team, blocks, pieces, 0, *arguments)
+        """Run the kernel with some arguments; tell whether a chunk has failed."""
+        result = self._launch(shared, iterations, chunks, 0, *arguments)
         if result == _UNKNOWN:
             with signals.held():
                 address = _address_of(self._kernel, arguments)
-            result = self._launch(team, blocks, pieces, address, *arguments)
+            result = self._launch(shared, iterations, chunks, address, *arguments)
         return bool(result)
 
 
@@ -99,8 +99,8 @@ def _copy_for(compiled: Any) -> Any:
 _kernel: Any = None  # of a copy
 
 
-def _launch(team, blocks, pieces, address, *arguments):
-    """Return 0 if all went well, 1 if a piece has failed, or that nothing was done.
+def _launch(shared, iterations, chunks, address, *arguments):
+    """Return 0 if all went well, 1 if a chunk has failed, or that nothing was done.
 
     Nothing is done until the kernel's address has been given once in a process: code
     that holds the kernel itself would be as long as the kernel, and compiled again.
@@ -108,7 +108,7 @@ def _launch(team, blocks, pieces, address, *arguments):
     job = _job(_kernel, address, arguments)
     if job == 0:
         return _UNKNOWN
-    return _lead(team, job, blocks, pieces)
+    return _run_job(shared, job, iterations, chunks)
 
 
 @intrinsic
@@ -118,7 +118,7 @@ def _job(typing, function, address, arguments):
     An address other than 0 is where the function is from now on; the job is 0 where
     none has ever been given.
     """
-    piece = function.get_call_type(typing, (*arguments, types.intp, types.intp), {})
+    called = function.get_call_type(typing, (*arguments, types.intp, types.intp), {})
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
@@ -130,30 +130,32 @@ def _job(typing, function, address, arguments):
         is_given = builder.icmp_unsigned("!=", address, ir.Constant(I64, 0))
         with builder.if_then(is_given):
             builder.store(address, known)
-        kind = ir.LiteralStructType([_PIECE.as_pointer(), packed.type])
+        kind = ir.LiteralStructType([_CHUNK.as_pointer(), packed.type])
         job = cgutils.alloca_once(builder, kind)
-        run = _piece(context, builder.module, function, piece, arguments, kind, known)
+        run = _job_function(
+            context, builder.module, function, called, arguments, kind, known
+        )
         builder.store(run, cgutils.gep_inbounds(builder, job, 0, 0))
         builder.store(packed, cgutils.gep_inbounds(builder, job, 0, 1))
         is_known = builder.icmp_unsigned("!=", builder.load(known), ir.Constant(I64, 0))
-        place = builder.ptrtoint(job, I64)
-        return builder.select(is_known, place, ir.Constant(I64, 0))
+        where = builder.ptrtoint(job, I64)
+        return builder.select(is_known, where, ir.Constant(I64, 0))
 
     return types.int64(function, types.int64, arguments), generate
 
 
-def _piece(
+def _job_function(
     context: Any,
     module: ir.Module,
     function: Any,
-    piece: Any,
+    called: Any,
     arguments: Any,
     kind: Any,
     known: ir.GlobalVariable,
 ) -> ir.Function:
     """Write the function of a job: unpack the arguments and call the kernel."""
-    description = function.dispatcher.get_compile_result(piece).fndesc
-    run = ir.Function(module, _PIECE, f"piece_of_{description.mangled_name}")
+    description = function.dispatcher.get_compile_result(called).fndesc
+    run = ir.Function(module, _CHUNK, f"chunk_of_{description.mangled_name}")
     run.linkage = "internal"
     builder = ir.IRBuilder(run.append_basic_block())
     address, first, last = run.args
@@ -176,21 +178,21 @@ def _piece(
 
 
 @intrinsic
-def _run(typing, address, first, last):
-    """Run a range of blocks of a job; tell whether it failed."""
+def _run_chunk(typing, address, first, last):
+    """Run a range of iterations of a job; tell whether it failed."""
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
         job = builder.inttoptr(args[0], _BYTES)
-        place = builder.bitcast(job, _PIECE.as_pointer().as_pointer())
-        failed = builder.call(builder.load(place), [job, args[1], args[2]])
+        function = builder.bitcast(job, _CHUNK.as_pointer().as_pointer())
+        failed = builder.call(builder.load(function), [job, args[1], args[2]])
         return builder.zext(failed, I64)
 
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
-def _place(
+def _element(
     context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
 ) -> ir.Value:
     """Return where ``numbers[i]`` lies, for the first two arguments of an intrinsic."""
@@ -199,55 +201,55 @@ def _place(
 
 
 @intrinsic
-def _load(typing, numbers, i):
+def _atomic_load(typing, numbers, i):
     """Read ``numbers[i]`` as it is now: no compiler may keep an older value."""
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        return builder.load_atomic(place, "seq_cst", 8)
+        element = _element(context, builder, signature, args)
+        return builder.load_atomic(element, "seq_cst", 8)
 
     return types.int64(numbers, types.intp), generate
 
 
 @intrinsic
-def _store(typing, numbers, i, value):
+def _atomic_store(typing, numbers, i, value):
     """Write ``numbers[i]``, after all that came before."""
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        builder.store_atomic(args[2], place, "seq_cst", 8)
+        element = _element(context, builder, signature, args)
+        builder.store_atomic(args[2], element, "seq_cst", 8)
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, types.int64), generate
 
 
 @intrinsic
-def _add(typing, numbers, i, value):
+def _atomic_add(typing, numbers, i, value):
     """Add to ``numbers[i]`` in one step, whoever else does."""
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        builder.atomic_rmw("add", place, args[2], "seq_cst")
+        element = _element(context, builder, signature, args)
+        builder.atomic_rmw("add", element, args[2], "seq_cst")
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, types.int64), generate
 
 
 @intrinsic
-def _replace(typing, numbers, i, old, new):
+def _compare_and_swap(typing, numbers, i, old, new):
     """Write ``numbers[i]`` if it is still the old one; tell whether it was."""
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        place = _place(context, builder, signature, args)
-        found = builder.cmpxchg(place, args[2], args[3], "seq_cst", "seq_cst")
+        element = _element(context, builder, signature, args)
+        found = builder.cmpxchg(element, args[2], args[3], "seq_cst", "seq_cst")
         return builder.extract_value(found, 1)
 
     return types.boolean(numbers, types.intp, types.int64, types.int64), generate
@@ -256,7 +258,7 @@ def _replace(typing, numbers, i, old, new):
 @intrinsic
 def _pause(typing):
     """Leave the core to its other thread for some cycles, where it runs two."""
-    # Two processors may be one core, which a thread that only looks, again and again,
+    # Two processors may be one core, which a thread that spins
     # shares with the one that it waits for. Makers of processors ask for this.
 
     def generate(
@@ -291,65 +293,67 @@ def _yield_processor(typing):
 
 
 @inlined
-def _take_piece(team):
-    """Do the next piece, if there is one; tell whether there may be more."""
-    ticket = _load(team, _TICKET)
-    pieces, piece = (ticket >> 16) & MOST_PIECES, ticket & MOST_PIECES
-    if piece >= pieces:
+def _take_chunk(shared):
+    """Do the next chunk, if there is one; tell whether there may be more."""
+    ticket = _atomic_load(shared, _TICKET)
+    chunks, chunk = (ticket >> 16) & MOST_CHUNKS, ticket & MOST_CHUNKS
+    if chunk >= chunks:
         return False
     # These belong to the ticket if it is still there when it is exchanged: they are
-    # not written before all pieces of the last job are done.
-    address, blocks = _load(team, _ADDRESS), _load(team, _BLOCKS)
-    if _replace(team, _TICKET, ticket, ticket + 1):
-        first, last = piece * blocks // pieces, (piece + 1) * blocks // pieces
-        if _run(address, first, last) != 0:
-            _store(team, _FAILED, 1)
-        _add(team, _FINISHED, 1)
+    # not written before all chunks of the last job are done.
+    address = _atomic_load(shared, _ADDRESS)
+    iterations = _atomic_load(shared, _ITERATIONS)
+    if _compare_and_swap(shared, _TICKET, ticket, ticket + 1):
+        first = chunk * iterations // chunks
+        last = (chunk + 1) * iterations // chunks
+        if _run_chunk(address, first, last) != 0:
+            _atomic_store(shared, _FAILED, 1)
+        _atomic_add(shared, _FINISHED, 1)
     return True
 
 
 @inlined
-def _lead(team, address, blocks, pieces):
-    """Have a job done, by the caller and by whoever else looks at the numbers."""
-    _store(team, _ADDRESS, address)
-    _store(team, _BLOCKS, blocks)
-    _store(team, _FINISHED, 0)
-    _store(team, _FAILED, 0)
-    job = ((_load(team, _TICKET) >> 32) + 1) & 0x7FFFFFFF
-    _store(team, _TICKET, job << 32 | pieces << 16)
-    while _take_piece(team):
+def _run_job(shared, address, iterations, chunks):
+    """Have a job done by the caller, and by whichever workers look for one."""
+    _atomic_store(shared, _ADDRESS, address)
+    _atomic_store(shared, _ITERATIONS, iterations)
+    _atomic_store(shared, _FINISHED, 0)
+    _atomic_store(shared, _FAILED, 0)
+    job = ((_atomic_load(shared, _TICKET) >> 32) + 1) & 0x7FFFFFFF
+    _atomic_store(shared, _TICKET, job << 32 | chunks << 16)
+    while _take_chunk(shared):
         pass
-    looks = 0
-    while _load(team, _FINISHED) < pieces:
+    spins = 0
+    while _atomic_load(shared, _FINISHED) < chunks:
         _pause()
-        looks += 1
-        if looks > _PATIENCE:
+        spins += 1
+        if spins > _PATIENCE:
             _yield_processor()
-    return _load(team, _FAILED)
+    return _atomic_load(shared, _FAILED)
 
 
 @kernel
-def serve(team, number, asleep, looks):
-    """Do pieces until there have been none for so many looks; then fall asleep.
+def serve(shared, number, asleep, spins):
+    """Do chunks until there have been none for so many spins; then fall asleep.
 
-    asleep[0] says so. Who has set it looks once more, so that who gives a job and
-    then finds it 0 can count on being seen. A worker that is no member any more falls
-    asleep at once.
+    asleep[0] says so. A worker that has set it looks once more, so that a caller who
+    leaves a job and then finds it 0 can count on being seen. A worker that is not
+    active any more falls asleep at once.
     """
-    _store(asleep, 0, 0)
+    _atomic_store(asleep, 0, 0)
     idle = 0
     while True:
-        if number >= _load(team, MEMBERS):
-            _store(asleep, 0, 1)
+        if number >= _atomic_load(shared, ACTIVE):
+            _atomic_store(asleep, 0, 1)
             return
-        if _take_piece(team):
-            _store(asleep, 0, 0)
+        if _take_chunk(shared):
+            _atomic_store(asleep, 0, 0)
             idle = 0
         _pause()
         idle += 1
-        if idle > _PATIENCE and idle & 63 == 0:  # rarely: it takes as long as 10 looks
+        if idle > _PATIENCE and idle & 63 == 0:  # rarely: it takes as long as 10 spins
             _yield_processor()
-        if idle == looks:
-            _store(asleep, 0, 1)
-        elif idle > looks:
+        if idle == spins:
+            _atomic_store(asleep, 0, 1)
+        elif idle > spins:
             return

@@ -9,7 +9,7 @@ import npresnet as nr
 from npresnet import backend as operations
 from npresnet.backend import Geometry, kernels, reference
 from npresnet.backend.kernels import memory
-from npresnet.backend.kernels.prepared import prepared
+from npresnet.backend.kernels.packing import packed_weight
 
 
 def test_constants_are_put_in_order_once():
@@ -19,10 +19,10 @@ def test_constants_are_put_in_order_once():
         calls.append(1)
         return np.arange(3.0)
 
-    first, second = (prepared(weight, "some order", make) for _ in range(2))
+    first, second = (packed_weight(weight, "some order", make) for _ in range(2))
     assert first is second
     assert len(calls) == 1
-    assert prepared(weight, "another order", make) is not first
+    assert packed_weight(weight, "another order", make) is not first
 
 
 def test_weights_that_may_change_are_put_in_order_each_time():
@@ -31,7 +31,7 @@ def test_weights_that_may_change_are_put_in_order_each_time():
     view.flags.writeable = frozen.flags.writeable = False
     for changing in (weight, view, frozen):
         first, second = (
-            prepared(changing, "order", lambda room: np.ones(1)) for _ in "ab"
+            packed_weight(changing, "order", lambda room: np.ones(1)) for _ in "ab"
         )
         assert first is not second
 
@@ -39,7 +39,7 @@ def test_weights_that_may_change_are_put_in_order_each_time():
 def test_what_is_kept_lies_in_memory_of_its_own():
     rooms = []
     for weight in (operations.constant(np.ones(3)), np.ones(3)):
-        prepared(weight, "order", lambda room: rooms.append(room))
+        packed_weight(weight, "order", lambda room: rooms.append(room))
     assert rooms == [memory.empty, memory.scratch]
 
 
@@ -47,17 +47,17 @@ def test_a_constant_seen_with_more_axes_is_put_in_order_once():
     # A linear layer's weights are seen as those of a 1x1 convolution.
     weight = operations.constant(np.ones((3, 2)))
     first, second = (
-        prepared(weight[:, :, None, None], "order", lambda room: np.ones(1))
+        packed_weight(weight[:, :, None, None], "order", lambda room: np.ones(1))
         for _ in "ab"
     )
     assert first is second
-    assert prepared(weight[:1], "order", lambda room: np.ones(1)) is not first
+    assert packed_weight(weight[:1], "order", lambda room: np.ones(1)) is not first
 
 
 def test_what_is_kept_goes_with_the_weights():
     weight = operations.constant(np.ones(3))
     made = np.ones(1)
-    prepared(weight, "order", lambda room: made)
+    packed_weight(weight, "order", lambda room: made)
     holders = len(gc.get_referrers(made))
     del weight
     gc.collect()
