@@ -4,6 +4,6 @@ The networks in `npresnet.models` are what one reads and trains; nothing in them
 of this room.
 """
 
-from npresnet.compiler.inference import InferenceModel, inference
+from npresnet.compiler.folding import InferenceModel, inference
 
 __all__ = ["InferenceModel", "inference"]

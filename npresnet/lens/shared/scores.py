@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._plain import plain_like
-from npresnet.compiler.inference import InferenceModel
+from npresnet.compiler.folding import InferenceModel
 from npresnet.lens.shared.passes import check_images
 from npresnet.lens.shared.preserve_state import preserve_state
 from npresnet.nn import Module, replaying
