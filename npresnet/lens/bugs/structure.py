@@ -94,7 +94,7 @@ def projection_in_stage_one(
     right_resnet_init(self, block, layers, num_classes, **options)
     channels, dtype = self.conv1.out_channels, self.conv1.weight.dtype
     first = next(self.stages()[0].children())
-    if isinstance(first, BasicBlock) and not any(first.downsample.children()):
+    if type(first) is BasicBlock and not any(first.downsample.children()):
         first.downsample = projection(channels, channels, 1, dtype=dtype, rng=0)
 
 
