@@ -62,7 +62,7 @@ Bits = NDArray[np.uint8]
 
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
-    """Multiply the weights with the columns, group by group: (N, K, OH, OW)."""
+    """Multiply the weights by the columns, group by group: (N, K, OH, OW)."""
     if is_plain():
         return quietly(reference.conv2d, x, weight, geometry)
     return compiled.conv2d(x, weight, geometry)
@@ -86,7 +86,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
 
 
 def linear(x: Array, weight: Array) -> Array:
-    """Multiply x (N, I) with the rows of weight (O, I): (N, O)."""
+    """Multiply x (N, I) by the rows of weight (O, I): (N, O)."""
     if is_plain():
         return quietly(reference.linear, x, weight)
     return compiled.linear(x, weight)

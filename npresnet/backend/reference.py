@@ -92,7 +92,7 @@ def col2im(columns: Array, geometry: Geometry) -> Array:
 
 
 def conv2d(x: Array, weight: Array, geometry: Geometry) -> Array:
-    """Multiply the weights with the columns, group by group: (N, K, OH, OW).
+    """Multiply the weights by the columns, group by group: (N, K, OH, OW).
 
     x is (N, C, H, W), weight (K, C/groups, KH, KW). Group g reads channels
     g*C/groups ... and writes channels g*K/groups ...
@@ -130,7 +130,7 @@ def conv2d_grad_weight(grad_output: Array, x: Array, geometry: Geometry) -> Arra
 
 
 def linear(x: Array, weight: Array) -> Array:
-    """Multiply x (N, I) with the rows of weight (O, I): (N, O)."""
+    """Multiply x (N, I) by the rows of weight (O, I): (N, O)."""
     return x @ weight.T
 
 

@@ -20,7 +20,7 @@ class Family(NamedTuple):
     names: tuple[str, ...]
     settings: Any  # a strategy
     hard: tuple  # settings that have been found to be awkward
-    large: Any  # a setting in which tiles, bands and pieces have edges
+    large: Any  # a setting in which tiles, blocks and segments have edges
 
 
 def convolutions(case, rng, draw):

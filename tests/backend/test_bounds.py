@@ -24,7 +24,7 @@ from tests.oracle.compare import normal
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux for the guard pages"
 )
-# The last block of these has fewer places than a tile, of 14 places or of 6.
+# The last block of these has fewer outputs than a tile has rows, 14 or 6.
 SHORT_LAST_BLOCK = (
     test_conv.Case((1, 1024, 14, 14), (16, 1024, 1, 1), stride=2),
     test_conv.Case((33, 300, 1, 1), (17, 300, 1, 1)),
@@ -71,8 +71,8 @@ def main(*, all_operations):
 
 
 # Decides on the vectors' width as if the host had these features, after Numba has read
-# those that it has: wider vectors are then done in pieces, which is slow, but the
-# same places are read and written.
+# those that it has: wider vectors are then split into narrower ones, which is slow, but
+# the same elements are read and written.
 AS_ANOTHER_HOST = """\
 import numba
 numba.njit(lambda: 0)()

@@ -36,9 +36,9 @@ SHAPES = [
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
+def small_blocks(monkeypatch):
     """Cut small arrays as only large ones are otherwise."""
-    monkeypatch.setattr(elementwise, "_PIECE", 2000)
+    monkeypatch.setattr(elementwise, "_BLOCK", 2000)
 
 
 def arguments(name, shape, rng, dtype, draw=normal):
@@ -59,7 +59,7 @@ def run(module, name, values):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", PASSES)
 def test_twins_agree_for_few_and_for_many_channels(
-    name, shape, dtype, rng, small_pieces
+    name, shape, dtype, rng, small_blocks
 ):
     twins.assert_twins_agree(name, arguments(name, shape, rng, dtype))
 
@@ -99,7 +99,7 @@ def arrange(layout, array):
 @pytest.mark.parametrize("shape", [(1, 3, 40, 41), (9, 64, 8, 8)], ids=str)
 @pytest.mark.parametrize("name", PASSES)
 def test_the_number_of_threads_changes_no_bit(
-    name, shape, dtype, rng, small_pieces, monkeypatch
+    name, shape, dtype, rng, small_blocks, monkeypatch
 ):
     values = arguments(name, shape, rng, dtype)
     results = []
@@ -140,10 +140,10 @@ def test_elementwise_passes_take_any_shape(shape, dtype, rng):
             assert np.array_equal(one, other)
 
 
-def test_pieces_cover_everything_once_and_end_between_units():
+def test_blocks_cover_everything_once_and_end_between_multiples():
     for size in (0, 1, 999, 1 << 17, (1 << 18) - 1, 1 << 18, 5_000_017):
-        for unit, least in ((1, 1), (16, 1), (1008, 8), (300_000, 8)):
-            length, count = elementwise.pieces(size, unit, least)
-            assert length % unit == 0
+        for multiple, least in ((1, 1), (16, 1), (1008, 8), (300_000, 8)):
+            length, count = elementwise.blocks(size, multiple, least)
+            assert length % multiple == 0
             assert (count - 1) * length < size <= count * length or size == count == 0
-            assert count == 1 or length >= least * unit or size == 0
+            assert count == 1 or length >= least * multiple or size == 0

@@ -9,7 +9,7 @@ import pytest
 
 import npresnet as nr
 from npresnet.backend import Geometry, kernels, reference
-from npresnet.backend.kernels import layout, matmul_micro_kernel, tile
+from npresnet.backend.kernels import layout, matmul_micro_kernel, micro_kernels
 from npresnet.backend.kernels.compile import kernel
 
 # The package's names of these are the operations.
@@ -24,12 +24,12 @@ VECTORS = {"wide": 2, "narrow": 1}
 @pytest.mark.parametrize("adds", [True, False])
 @pytest.mark.parametrize("floor", [0, -np.inf])
 @pytest.mark.parametrize(("segments", "length"), [(1, 1), (3, 5)])
-def test_convolution_tile_equals_its_plain_python(
+def test_convolution_micro_kernel_equals_its_plain_python(
     width, adds, floor, segments, length, dtype
 ):
     rng = np.random.default_rng(length)
-    shape = tile.tile_shape(np.dtype(dtype))
-    some_tile = getattr(tile, f"{width}_tile")
+    shape = micro_kernels.tile_shape(np.dtype(dtype))
+    micro_kernel = getattr(micro_kernels, f"{width}_conv")
     columns = VECTORS[width] * shape.lanes
     a = rng.standard_normal(700).astype(dtype)
     a[100] = np.nan
@@ -48,9 +48,11 @@ def test_convolution_tile_equals_its_plain_python(
 
     @kernel
     def compiled(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f):
-        some_tile(o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f)
+        micro_kernel(
+            o, s, w, a, a0, r, first, offsets, length, b, b0, c, c0, d, adds, f
+        )
 
-    some_tile(expected, *arguments)
+    micro_kernel(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
     wanted = np.zeros(size, bool)
@@ -61,10 +63,10 @@ def test_convolution_tile_equals_its_plain_python(
 
 @pytest.mark.parametrize("width", VECTORS)
 @pytest.mark.parametrize("length", [1, 9])
-def test_matrix_tile_equals_its_plain_python(width, length, dtype):
+def test_matmul_micro_kernel_equals_its_plain_python(width, length, dtype):
     rng = np.random.default_rng(length)
-    shape = tile.tile_shape(np.dtype(dtype))
-    some_tile = getattr(matmul_micro_kernel, f"{width}_product")
+    shape = micro_kernels.tile_shape(np.dtype(dtype))
+    micro_kernel = getattr(matmul_micro_kernel, f"{width}_matmul")
     columns = VECTORS[width] * shape.lanes
     a = rng.standard_normal(9 + shape.rows * 11).astype(dtype)
     b = rng.standard_normal(4 + length * columns).astype(dtype)
@@ -75,9 +77,9 @@ def test_matrix_tile_equals_its_plain_python(width, length, dtype):
 
     @kernel
     def compiled(out, start, step, a, a_start, a_step, length, b, b_start):
-        some_tile(out, start, step, a, a_start, a_step, length, b, b_start)
+        micro_kernel(out, start, step, a, a_start, a_step, length, b, b_start)
 
-    some_tile(expected, *arguments)
+    micro_kernel(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
     assert np.count_nonzero(actual) == shape.rows * columns
@@ -86,10 +88,12 @@ def test_matrix_tile_equals_its_plain_python(width, length, dtype):
 @pytest.mark.parametrize("width", VECTORS)
 @pytest.mark.parametrize("adds", [True, False])
 @pytest.mark.parametrize(("segments", "length"), [(1, 1), (1, 9), (3, 5)])
-def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
+def test_grad_weight_micro_kernel_equals_its_plain_python(
+    width, adds, segments, length, dtype
+):
     rng = np.random.default_rng(length)
-    shape = tile.tile_shape(np.dtype(dtype))
-    grad_weight_micro_kernel = getattr(tile, f"{width}_sum")
+    shape = micro_kernels.tile_shape(np.dtype(dtype))
+    micro_kernel = getattr(micro_kernels, f"{width}_grad_weight")
     rows = shape.grad_rows if width == "wide" else 2 * shape.grad_rows
     columns = VECTORS[width] * shape.lanes
     a = rng.standard_normal(900).astype(dtype)
@@ -103,11 +107,9 @@ def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
 
     @kernel
     def compiled(out, start, step, adds, a, begin, offsets, length, a_step, *rest):
-        grad_weight_micro_kernel(
-            out, start, step, adds, a, begin, offsets, length, a_step, *rest
-        )
+        micro_kernel(out, start, step, adds, a, begin, offsets, length, a_step, *rest)
 
-    grad_weight_micro_kernel(expected, *arguments)
+    micro_kernel(expected, *arguments)
     compiled(actual, *arguments)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * length)
     changed = actual.view(np.uint8) != start.view(np.uint8)
@@ -117,9 +119,7 @@ def test_sum_tile_equals_its_plain_python(width, adds, segments, length, dtype):
 @pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
 @pytest.mark.parametrize("size", [(25, 11), (9, 16), (8, 24)])
 @pytest.mark.parametrize("small", [True, False])
-def test_blocks_and_bands_of_any_size_give_the_reference(
-    stride, size, small, monkeypatch
-):
+def test_blocks_of_any_size_give_the_reference(stride, size, small, monkeypatch):
     if small:
         monkeypatch.setattr(layout, "BLOCK_BYTES", 2000)
         monkeypatch.setattr(grad_weight_module, "_MOST_OUTPUTS", 40)

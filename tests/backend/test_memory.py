@@ -63,7 +63,7 @@ def test_arrays_have_their_shape_and_begin_at_a_cache_line(dtype):
         assert array.flags.c_contiguous and array.flags.writeable
 
 
-def test_arrays_that_share_a_slab_do_not_overlap():
+def test_arrays_that_share_an_arena_do_not_overlap():
     sizes = [1 << 14, (1 << 21) - 3, 12_345, 3 << 20, 70_001, 1 << 22] * 4
     arrays = [memory.empty((size,), np.uint8) for size in sizes]
     for number, array in enumerate(arrays):
@@ -108,7 +108,7 @@ def test_small_scratch_borrows_nothing():
     assert address(memory.empty((1 << 20,), np.uint8)) == place
 
 
-def test_a_slab_is_given_back_with_the_last_of_its_arrays(monkeypatch):
+def test_an_arena_is_given_back_with_the_last_of_its_arrays(monkeypatch):
     monkeypatch.setattr(memory, "_PATIENCE", 3)
     monkeypatch.setattr(memory, "_ARENA", 8 << 20)
     sizes = ((3 << 20) + 4096 * i for i in range(99))

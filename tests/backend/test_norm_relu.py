@@ -11,7 +11,7 @@ SHAPES = [
     (2, 37, 19, 23),
     (9, 64, 8, 8),
     (3, 2053, 3, 2),
-    (40, 16, 33, 32),  # several pieces, the last one shorter
+    (40, 16, 33, 32),  # several blocks, the last one shorter
 ]
 
 

@@ -12,52 +12,52 @@ from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.packing import packed_weight
 
 
-def test_constants_are_put_in_order_once():
+def test_constants_are_packed_once():
     weight, calls = operations.constant(np.ones(3)), []
 
-    def make(room):
+    def pack(allocate):
         calls.append(1)
         return np.arange(3.0)
 
-    first, second = (packed_weight(weight, "some order", make) for _ in range(2))
+    first, second = (packed_weight(weight, "some order", pack) for _ in range(2))
     assert first is second
     assert len(calls) == 1
-    assert packed_weight(weight, "another order", make) is not first
+    assert packed_weight(weight, "another order", pack) is not first
 
 
-def test_weights_that_may_change_are_put_in_order_each_time():
+def test_weights_that_may_change_are_packed_each_time():
     weight = np.ones(3)
     view, frozen = weight[:], np.ones(3)
     view.flags.writeable = frozen.flags.writeable = False
     for changing in (weight, view, frozen):
         first, second = (
-            packed_weight(changing, "order", lambda room: np.ones(1)) for _ in "ab"
+            packed_weight(changing, "order", lambda allocate: np.ones(1)) for _ in "ab"
         )
         assert first is not second
 
 
 def test_what_is_kept_lies_in_memory_of_its_own():
-    rooms = []
+    allocators = []
     for weight in (operations.constant(np.ones(3)), np.ones(3)):
-        packed_weight(weight, "order", lambda room: rooms.append(room))
-    assert rooms == [memory.empty, memory.scratch]
+        packed_weight(weight, "order", lambda allocate: allocators.append(allocate))
+    assert allocators == [memory.empty, memory.scratch]
 
 
 def test_a_constant_seen_with_more_axes_is_put_in_order_once():
     # A linear layer's weights are seen as those of a 1x1 convolution.
     weight = operations.constant(np.ones((3, 2)))
     first, second = (
-        packed_weight(weight[:, :, None, None], "order", lambda room: np.ones(1))
+        packed_weight(weight[:, :, None, None], "order", lambda allocate: np.ones(1))
         for _ in "ab"
     )
     assert first is second
-    assert packed_weight(weight[:1], "order", lambda room: np.ones(1)) is not first
+    assert packed_weight(weight[:1], "order", lambda allocate: np.ones(1)) is not first
 
 
 def test_what_is_kept_goes_with_the_weights():
     weight = operations.constant(np.ones(3))
     made = np.ones(1)
-    packed_weight(weight, "order", lambda room: made)
+    packed_weight(weight, "order", lambda allocate: made)
     holders = len(gc.get_referrers(made))
     del weight
     gc.collect()

@@ -206,7 +206,7 @@ def _convolve_taps(
 
 @kernel
 def _pack(packed, weight, row_taps, column_taps, lanes, backward, first, last):
-    """Pack weights into panels, which micro-kernels read from begin to end.
+    """Pack weights into panels, which micro-kernels read from beginning to end.
 
     A panel has two vectors of output channels of a group (the last may have one): a row
     of these channels for every tap and input channel.

@@ -155,7 +155,7 @@ def plan(
         block_images = max(most_rows // image_rows, 1)
         if most_outputs is not None:
             block_images = most_outputs // (rows.outputs * columns.outputs)
-        # Threads can share many blocks evenly, few they cannot.
+        # Many blocks can be divided evenly among threads, few cannot.
         block_images = max(min(block_images, images // _MANY_BLOCKS), 1)
     else:
         # No thinner than the rows that neighbours share make worth while.

@@ -1,4 +1,4 @@
-"""Multiplication of small matrices of vectors with constants from both sides."""
+"""Multiplication of small matrices of vectors by constants from both sides."""
 
 from __future__ import annotations
 

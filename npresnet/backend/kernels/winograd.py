@@ -127,7 +127,7 @@ def _plan(
     else:
         root = math.isqrt(_PRODUCTS * C * K * 4)
         block = max(_LEAST_BLOCK_BYTES, _BLOCK_BYTES_PER_ROOT * root) // tile_bytes
-        # Threads can share many blocks evenly, few they cannot.
+        # Many blocks can be divided evenly among threads, few cannot.
         block = min(block, tiles // _MANY_BLOCKS)
     blocks = -(-tiles // _round_up(block, shape.rows))
     block = _round_up(-(-tiles // blocks), shape.rows)  # all of one size
@@ -235,7 +235,7 @@ def _tiles(size: tuple[int, int]) -> int:
 
 @kernel
 def _multiply(sums, values, transformed, planned, C, K, count, first, last):
-    """Multiply `count` rows of pixels with weights, for iterations first ... last-1.
+    """Multiply `count` rows of pixels by weights, for iterations first ... last-1.
 
     An iteration is a panel of one of the 36 products.
     """

@@ -152,7 +152,7 @@ def transform_grads(values, grad, planned, origin, first, last):
 
 @kernel
 def transform_sums(out, sums, planned, epilogue, origin, first, last):
-    """Compute A^T sum A and epilogue the pixels of tiles origin + first ... last-1."""
+    """Compute A^T sum A, and the epilogue, of tiles origin + first ... last-1."""
     _, H, W, K = out.shape
     patch = np.empty(16 * K, out.dtype)
     step, pitch = sums[0].size, sums.shape[2]

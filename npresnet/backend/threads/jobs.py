@@ -3,14 +3,14 @@
 Waking a thread that sleeps, or handing Python's lock from one to another, takes longer
 than many a kernel runs. A worker therefore stays in compiled code and spins: it looks
 at a number in memory again and again. The caller leaves a job there, which is where the
-kernel is and what it is called with; all take chunks until there are no more.
+kernel is and what it is called with; all threads take chunks until none are left.
 
 The state that they share is an array of integers, on cache lines of their own::
 
     TICKET      job << 32 | chunks << 16 | chunks that are taken
     FINISHED    chunks that are done
     ADDRESS     of the job: a function, and behind it the arguments
-    ITERATIONS  that the chunks are equal shares of
+    ITERATIONS  that the chunks make up
     FAILED      whether a chunk ended in an exception
     ACTIVE      workers that take chunks; those with higher numbers sleep
 """

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from npresnet.lens.bugs.registry import bug
-from npresnet.models.blocks import BasicBlock, Bottleneck, projection
+from npresnet.models.blocks import (
+    BasicBlock,
+    Bottleneck,
+    ResidualBlock,
+    projection,
+)
 from npresnet.models.resnet import ResNet
 from npresnet.nn import Conv2d, Module
 
@@ -58,9 +63,15 @@ def bottleneck_stride_on_1x1(
     symptom="feature maps are twice as large from the second stage on, and four "
     "times the work",
 )
-def stage_stride_wrong(self: ResNet, *arguments: Any, **options: Any) -> None:
+def stage_stride_wrong(
+    self: ResNet,
+    block: type[ResidualBlock],
+    layers: tuple[int, ...],
+    num_classes: int = 1000,
+    **options: Any,
+) -> None:
     """Leave the second stage at the size of the first."""
-    right_resnet_init(self, *arguments, **options)
+    right_resnet_init(self, block, layers, num_classes, **options)
     for first in [next(stage.children()) for stage in self.stages()[1:2]]:
         for module in first.modules():
             if isinstance(module, Conv2d) and module.out_channels in (128, 512):
@@ -72,12 +83,18 @@ def stage_stride_wrong(self: ResNet, *arguments: Any, **options: Any) -> None:
     seen_in="ASGDLO",
     symptom="ResNet-18 and 34 have more parameters than published; weights do not load",
 )
-def projection_in_stage_one(self: ResNet, *arguments: Any, **options: Any) -> None:
+def projection_in_stage_one(
+    self: ResNet,
+    block: type[ResidualBlock],
+    layers: tuple[int, ...],
+    num_classes: int = 1000,
+    **options: Any,
+) -> None:
     """Project in the first block of every stage, needed or not."""
-    right_resnet_init(self, *arguments, **options)
+    right_resnet_init(self, block, layers, num_classes, **options)
     channels, dtype = self.conv1.out_channels, self.conv1.weight.dtype
     first = next(self.stages()[0].children())
-    if isinstance(first, BasicBlock) and not any(first.downsample.children()):
+    if type(first) is BasicBlock and not any(first.downsample.children()):
         first.downsample = projection(channels, channels, 1, dtype=dtype, rng=0)
 
 

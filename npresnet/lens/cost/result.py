@@ -44,9 +44,7 @@ class CostRow:
         Memory that the layer's caches hold for the backward pass, in training mode,
         parameters and buffers left out. An array that several caches share counts
         where it first appears: a convolution after a ReLU keeps what the ReLU keeps
-        already, and has 0 here. Layers run one by one, as they are written; blocks'
-        fused passes keep less, for they compute inner ReLUs' outputs again. None where
-        the model has no backward pass.
+        already, and has 0 here. None where the model has no backward pass.
     seconds : float or None
         Median time of a forward pass that is spent in the layer; None where it was
         not measured.

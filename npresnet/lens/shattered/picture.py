@@ -41,7 +41,7 @@ def autocorrelations(results: Sequence[Shattered]) -> Figure:
         raise ValueError("beside: expected results of equally many points and lags")
     white = np.array([row.white for row in results[0].rows])
     brownian = np.array([row.brownian for row in results[0].rows])
-    notes = {_note(one) for one in results}
+    notes = {one.method() for one in results}
     note = notes.pop() if len(notes) == 1 else ""
     depths = sorted({one.layers for one in results})
     several = len(depths) > 1
@@ -55,15 +55,6 @@ def autocorrelations(results: Sequence[Shattered]) -> Figure:
         style.title(figure, "Are the gradients at neighbouring images alike?")
         style.caption(figure, note if several else note.replace("; ", ";\n"))
     return figure
-
-
-def _note(one: Shattered) -> str:
-    which = "those of one batch, frozen" if one.training else "the running ones"
-    return (
-        f"Gradient of logit {one.output} along {one.lines} "
-        f"line{'s' * (one.lines > 1)} of {one.points} images, {one.step:.3g} "
-        f"apart; batch norm's statistics are {which}."
-    )
 
 
 def _series(residual: bool) -> style.Series:

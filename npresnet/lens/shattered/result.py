@@ -87,13 +87,22 @@ class Shattered(Result):
         """Autocorrelation at lag 1: how alike the gradients of neighbours are."""
         return self.rows[1].autocorrelation
 
+    def method(self) -> str:
+        """Say what was measured, and how."""
+        which = "those of one batch, frozen" if self.training else "the running ones"
+        return (
+            f"Gradient of logit {self.output} along {self.lines} "
+            f"line{'s' * (self.lines > 1)} of {self.points} images, {self.step:.3g} "
+            f"apart; batch norm's statistics are {which}."
+        )
+
     def summary(self) -> str:
         """Say how alike neighbours are, and what it rests on."""
         white, brownian = self.rows[1].white, self.rows[1].brownian
         return (
             f"{self.network}: the gradients of neighbours correlate with "
             f"{self.neighbours:z.3f} (white noise {white:z.3f}, Brownian motion "
-            f"{brownian:.3f}).\n{self._note()}"
+            f"{brownian:.3f}).\n{self.method()}"
         )
 
     def table(self) -> Table:

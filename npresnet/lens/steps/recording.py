@@ -152,7 +152,8 @@ class Recorder:
                 continue
             if not self._is_hidden(path):
                 found[module] = path
-                self._insides.append(f"{path}.")
+                if any(True for _ in module.children()):
+                    self._insides.append(f"{path}.")
         return found
 
     def _is_hidden(self, path: str) -> bool:

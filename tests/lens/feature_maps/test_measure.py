@@ -99,7 +99,7 @@ def test_a_folded_model_shows_what_its_layers_give(rng):
     model = nr.models.resnet8(dtype=np.float64, shortcut="B").eval()
     x = normal(rng, 2, 3, 8, 8)
     folded = nr.inference(model)
-    maps = feature_maps(folded, x, "blocks.1").maps
+    maps = feature_maps(folded, x, "layer2.0").maps
     assert_matches(maps, feature_maps(model, x, "layer2.0").maps, "maps")
     with left_as_it_was(folded):
         theirs = activations(folded, x)
