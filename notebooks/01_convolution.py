@@ -343,7 +343,7 @@ for stride, padding, dilation in [(1, 0, 1), (2, 1, 1), (3, 2, 1), (2, 1, 2)]:
 #   you called: it checks the arguments and adds the bias,
 # - [`output_length`](../npresnet/backend/geometry.py#L14-L23 "output_length"): the
 #   formula,
-# - [`conv2d`](../npresnet/backend/reference.py#L92-L103 "conv2d"): the sum itself.
+# - [`conv2d`](../npresnet/backend/reference.py#L94-L105 "conv2d"): the sum itself.
 
 # %%
 nr.course.source(nr.backend.geometry.output_length)

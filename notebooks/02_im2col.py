@@ -431,9 +431,9 @@ for backend in ("reference", "numba"):
     print(backend, "agrees: grad_x", grad_x.shape, " grad_weight", grad_weight.shape)
 
 # %% [markdown]
-# Where to read: [`conv2d`](../npresnet/backend/reference.py#L92-L103 "conv2d"),
-# [`conv2d_grad_input`](../npresnet/backend/reference.py#L106-L112 "conv2d_grad_input") and
-# [`conv2d_grad_weight`](../npresnet/backend/reference.py#L115-L124 "conv2d_grad_weight"),
+# Where to read: [`conv2d`](../npresnet/backend/reference.py#L94-L105 "conv2d"),
+# [`conv2d_grad_input`](../npresnet/backend/reference.py#L108-L114 "conv2d_grad_input") and
+# [`conv2d_grad_weight`](../npresnet/backend/reference.py#L117-L126 "conv2d_grad_weight"),
 # the derivation with indices in [conv2d.md](../docs/derivations/conv2d.md), and how to
 # be fast without the columns in [the ladder](../docs/ladder.md).
 

@@ -841,7 +841,7 @@ for training in (True, False):
 # Where to read:
 #
 # - [`batch_norm_forward`](../npresnet/functional/norm.py#L33-L105 "batch_norm_forward")
-#   and [`moments`](../npresnet/functional/norm.py#L126-L159 "moments"): both modes, and the
+#   and [`_moments`](../npresnet/functional/norm.py#L126-L159 "_moments"): both modes, and the
 #   running statistics,
 # - [`batch_norm_backward`](../npresnet/functional/norm.py#L163-L212 "batch_norm_backward")
 #   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L311-L327 "batch_norm_grad_input"):
