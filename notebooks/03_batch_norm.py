@@ -844,9 +844,9 @@ for training in (True, False):
 #   and [`_moments`](../npresnet/functional/norm.py#L126-L159 "_moments"): both modes, and the
 #   running statistics,
 # - [`batch_norm_backward`](../npresnet/functional/norm.py#L163-L212 "batch_norm_backward")
-#   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L311-L327 "batch_norm_grad_input"):
+#   and [`batch_norm_grad_input`](../npresnet/backend/reference.py#L294-L310 "batch_norm_grad_input"):
 #   what you derived,
-# - [`BatchNorm2d`](../npresnet/nn/norm.py#L19-L140 "BatchNorm2d"): the layer,
+# - [`BatchNorm2d`](../npresnet/nn/norm.py#L19-L142 "BatchNorm2d"): the layer,
 # - [batch_norm.md](../docs/derivations/batch_norm.md): the derivation, and a second one
 #   by the Jacobian; source: Ioffe and Szegedy, arXiv 1502.03167, sections 3 and 3.1.
 

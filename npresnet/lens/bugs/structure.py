@@ -8,7 +8,6 @@ from npresnet.lens.bugs.registry import bug
 from npresnet.models.blocks import (
     BasicBlock,
     Bottleneck,
-    ResidualBlock,
     projection,
 )
 from npresnet.models.resnet import ResNet
@@ -65,7 +64,7 @@ def bottleneck_stride_on_1x1(
 )
 def stage_stride_wrong(
     self: ResNet,
-    block: type[ResidualBlock],
+    block: type[BasicBlock] | type[Bottleneck],
     layers: tuple[int, ...],
     num_classes: int = 1000,
     **options: Any,
@@ -85,7 +84,7 @@ def stage_stride_wrong(
 )
 def projection_in_stage_one(
     self: ResNet,
-    block: type[ResidualBlock],
+    block: type[BasicBlock] | type[Bottleneck],
     layers: tuple[int, ...],
     num_classes: int = 1000,
     **options: Any,

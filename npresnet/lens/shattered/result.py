@@ -105,15 +105,6 @@ class Shattered(Result):
             f"{brownian:.3f}).\n{self.method()}"
         )
 
-    def note(self) -> str:
-        """Say what was measured, on what."""
-        which = "those of one batch, frozen" if self.training else "the running ones"
-        return (
-            f"Gradient of logit {self.output} along {self.lines} "
-            f"line{'s' * (self.lines > 1)} of {self.points} images, {self.step:.3g} "
-            f"apart; batch norm's statistics are {which}."
-        )
-
     def table(self) -> Table:
         """Return the rows at the first few lags, then at lags further apart."""
         return Table.of([self.rows[lag] for lag in _thinned(len(self.rows))])
