@@ -4,8 +4,9 @@ Numba can run loops on threads itself (``parallel=True``), through OpenMP or a q
 its own. Why that is not enough::
 
                                               ours     omp      workqueue
-    launch of a small kernel, us              5.1      3.8      30
-    a convolution, compiled anew, ms          462      1054     1096
+    launch of a small kernel, us              5.6      4.4      28
+      (medians)                               5.8      5.1      85
+    a convolution, compiled anew, ms          456      1069     1062
     a child computes after a fork             yes      SIGTERM  yes
     two Python threads compute at once        yes      yes      SIGABRT
     sums have the same bits with 1 or 2       yes      no       no
@@ -16,9 +17,9 @@ Launching is no reason, then: OpenMP is as fast. But it does not survive a fork,
 a fixed number of splits, whose sums are added in order; Numba's reductions have as many
 as there are threads. (A loop that sums nothing has the same bits anywhere.)
 
-``python -m benchmarks.threads`` measures this: smallest of 5 processes each, in turn.
-The figures are those of two cores of an AMD EPYC, which other programs used, too, with
-Numba 0.68 and GNU OpenMP.
+``python -m benchmarks.threads`` measures this: the smallest times of 5 processes each,
+in turn. The figures are those of two cores of an AMD EPYC, which other programs used,
+too (load averages of 5 to 12), with Numba 0.68.1 and GNU OpenMP.
 """
 
 from __future__ import annotations
