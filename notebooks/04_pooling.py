@@ -589,13 +589,13 @@ assert right["16x16, enlarged"] < right["8x8, as learned"]
 #
 # ## Where to read
 #
-# - [`max_pool2d`](../npresnet/backend/reference.py#L167-L189 "max_pool2d") and
-#   [`max_pool2d_grad`](../npresnet/backend/reference.py#L205-L215 "max_pool2d_grad"),
-# - [`avg_pool2d`](../npresnet/backend/reference.py#L218-L226 "avg_pool2d") and
-#   [`avg_pool2d_grad`](../npresnet/backend/reference.py#L229-L239 "avg_pool2d_grad"),
-# - [`adaptive_bins`](../npresnet/backend/reference.py#L242-L251 "adaptive_bins") and
-#   [`adaptive_avg_pool2d_grad`](../npresnet/backend/reference.py#L264-L274 "adaptive_avg_pool2d_grad"),
-# - [`ResNet.forward`](../npresnet/models/resnet.py#L117-L129 "ResNet.forward"), with both
+# - [`max_pool2d`](../npresnet/backend/reference.py#L150-L172 "max_pool2d") and
+#   [`max_pool2d_grad`](../npresnet/backend/reference.py#L188-L198 "max_pool2d_grad"),
+# - [`avg_pool2d`](../npresnet/backend/reference.py#L201-L209 "avg_pool2d") and
+#   [`avg_pool2d_grad`](../npresnet/backend/reference.py#L212-L222 "avg_pool2d_grad"),
+# - [`adaptive_bins`](../npresnet/backend/reference.py#L225-L234 "adaptive_bins") and
+#   [`adaptive_avg_pool2d_grad`](../npresnet/backend/reference.py#L247-L257 "adaptive_avg_pool2d_grad"),
+# - [`ResNet.forward`](../npresnet/models/resnet.py#L192-L201 "ResNet.forward"), with both
 #   pools, and the derivations of
 #   [max](../docs/derivations/max_pool2d.md), [average](../docs/derivations/avg_pool2d.md)
 #   and [adaptive](../docs/derivations/adaptive_avg_pool2d.md) pooling.

@@ -83,7 +83,7 @@ assert np.array_equal(grad_sum, g * (total > 0))
 #
 # Each call puts its cache on a stack, and each backward pass takes the latest off. The
 # call behind the addition was the last. That is why `grad_sum` has to be computed
-# before the branch goes backward: [`pop_cache`](../npresnet/nn/module.py#L135-L152 "Module.pop_cache").
+# before the branch goes backward: [`pop_cache`](../npresnet/nn/module.py#L135-L151 "Module.pop_cache").
 #
 # </details>
 #
@@ -485,8 +485,8 @@ print("out", out.shape, " caches:", *caches)
 assert np.allclose(out, block(x), rtol=1e-12, atol=1e-12)
 
 # %% [markdown]
-# Where to read: [`ResidualBlock`](../npresnet/models/blocks.py#L81-L137 "ResidualBlock"),
-# [`PlainBlock`](../npresnet/models/blocks.py#L201-L218 "PlainBlock"), the derivation in
+# Where to read: [`ResidualBlock`](../npresnet/models/blocks.py#L81-L132 "ResidualBlock"),
+# [`PlainBlock`](../npresnet/models/blocks.py#L196-L207 "PlainBlock"), the derivation in
 # [residual_block.md](../docs/derivations/residual_block.md), the instruments in
 # [lens.md](../docs/lens.md), and how to write and test
 # [a block of your own](../docs/write_your_own_block.md).

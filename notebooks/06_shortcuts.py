@@ -494,8 +494,8 @@ for name, one in kinds.items():
     assert len(checks) == 1 + sum(1 for _ in one.parameters())
 
 # %% [markdown]
-# Where to read: [`BasicBlock`](../npresnet/models/blocks.py#L140-L198 "BasicBlock"),
-# [`Bottleneck`](../npresnet/models/blocks.py#L221-L292 "Bottleneck"),
+# Where to read: [`BasicBlock`](../npresnet/models/blocks.py#L135-L193 "BasicBlock"),
+# [`Bottleneck`](../npresnet/models/blocks.py#L210-L281 "Bottleneck"),
 # [`projection`](../npresnet/models/blocks.py#L58-L70 "projection"),
 # [`zero_pad_shortcut_forward`](../npresnet/functional/shortcut.py#L31-L79 "zero_pad_shortcut_forward"),
 # the [derivation of shortcut A](../docs/derivations/zero_pad_shortcut.md), and

@@ -672,11 +672,11 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
     print(f"CIFAR ResNet-{depth}: {cost.parameters:,} parameters, {cost.macs:,} MACs")
 
 # %% [markdown]
-# Where to read: [`ResNet`](../npresnet/models/resnet.py#L44-L139 "ResNet"), of which
-# the families are made, as [CIFAR's](../npresnet/models/cifar.py#L49-L122 "cifar_resnet"),
-# [`Bottleneck`](../npresnet/models/blocks.py#L221-L292 "Bottleneck"),
+# Where to read: [`ResNet`](../npresnet/models/resnet.py#L61-L234 "ResNet"), of which
+# the families are made, as [CIFAR's](../npresnet/models/cifar.py#L34-L78 "cifar_resnet"),
+# [`Bottleneck`](../npresnet/models/blocks.py#L210-L281 "Bottleneck"),
 # [`cost`](../npresnet/lens/cost/measure.py#L30-L108 "cost"), and
-# [`state_dict`](../npresnet/nn/module.py#L221-L223 "Module.state_dict"). How fast those
+# [`state_dict`](../npresnet/nn/module.py#L216-L218 "Module.state_dict"). How fast those
 # multiplications can go is the subject of [notebook 12](12_fast.ipynb).
 
 # %% [markdown]

@@ -87,7 +87,7 @@ for name, array, noted in (
 # operation.)
 #
 # The block itself does it in a few lines,
-# [`ResidualBlock.backward`](../npresnet/models/blocks.py#L128-L137 "ResidualBlock.backward");
+# [`ResidualBlock.backward`](../npresnet/models/blocks.py#L125-L132 "ResidualBlock.backward");
 # the books are kept by
 # [`ledger`](../npresnet/lens/ledger/measure.py#L29-L117 "ledger").
 
@@ -119,7 +119,7 @@ print("at right angles, 3 and 4 make", math.hypot(3, 4))
 # %% [markdown]
 # ## Cut one shortcut
 #
-# A [`PlainBlock`](../npresnet/models/blocks.py#L201-L218 "PlainBlock") *is* a `BasicBlock`
+# A [`PlainBlock`](../npresnet/models/blocks.py#L196-L207 "PlainBlock") *is* a `BasicBlock`
 # that leaves its shortcut out. So a shortcut can be cut in a network that is there
 # already. Move the slider, and watch the river lose an arm.
 
