@@ -124,6 +124,19 @@ def test_no_file_imports_itself_by_way_of_others():
         pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
 
 
+def test_nobody_replaces_a_pass_of_a_module():
+    """Who looks on uses `nn.watching`; who changes something, another module."""
+    passes = ("forward", "backward")
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            for target in targets:
+                replaced = isinstance(target, ast.Attribute) and target.attr.endswith(
+                    passes
+                )
+                assert not replaced, f"{path}: {ast.unparse(target)}"
+
+
 def loaded_after(statement):
     """Return the names of the modules that a fresh interpreter has loaded then."""
     program = f"{statement}\nimport sys\nprint(*sys.modules)"

@@ -3,6 +3,10 @@
 Every instrument returns a `Result`: it prints as a table, draws itself with
 ``.plot()`` and goes to a file with ``.save(path)``. `Log` takes readings while a
 model trains.
+
+One folder for each: ``measure.py`` is the instrument, ``result.py`` what it returns,
+``picture.py`` how that is drawn, ``command.py`` its place on the command line; in
+``shared/`` stands what several of them use.
 """
 
 from npresnet.lens import bugs

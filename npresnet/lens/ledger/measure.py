@@ -87,23 +87,23 @@ def ledger(
     True
     """
     with forward_pass(model, x, y) as step:
+        calls: dict[Module, list[Visit]] = {}
+        for visit in step.visits:
+            calls.setdefault(visit.block, []).append(visit)
         passed: list[tuple[Module, Array, Array]] = []  # block, grad_output, grad_input
 
         def note(module: Module, grad_outputs: Any, grad_inputs: Any) -> None:
-            if module in blocks:
+            if module in calls:
                 passed.append((module, grad_outputs[0], grad_inputs[0]))
 
-        blocks = {visit.block for visit in step.visits}
         with replaying(model), watching(backward=note):
             grad_images = model.backward(step.grad_logits)
         # The caches are back. Each block goes backward once more, in parts, and takes
         # its caches: below them lie those of the call before, if it was called twice.
-        visits, rows = list(step.visits), []
+        rows: list[LedgerRow] = []
         with replaying(model):
             for block, grad_output, grad_input in passed:
-                visit = next(v for v in reversed(visits) if v.block is block)
-                visits.remove(visit)
-                rows.append(_row(visit, grad_output, grad_input))
+                rows.append(_row(calls[block].pop(), grad_output, grad_input))
                 if progress is not None:
                     progress(len(rows), len(step.visits))
     return Ledger(

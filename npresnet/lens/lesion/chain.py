@@ -87,6 +87,7 @@ class Chain:
         ]
         gaps = [_Gap() for _ in self._blocks]
         self._first, self._last = gaps[0], gaps[-1]
+        self._bare: dict[int, tuple[ResidualBlock, list[bool]]] = {}
         self._last.handed = visits[-1][2]  # what the head gets
         self._model = exchange(model, dict(zip(self._blocks, gaps, strict=True)))
 
@@ -119,21 +120,12 @@ class Chain:
         shapes agree, the identity stands in for its branch, and where they do not,
         the zero padding that its residual twin would have there.
         """
-        block, called = self._blocks[place], False
-        (C, H, W), (K, OH, OW) = self.shapes[place]
-
-        def stand_in(this: ResidualBlock, x: Array) -> Any:
-            nonlocal called
-            called = True
-            if has_shortcut(block):
-                return 0.0  # nothing is added to the shortcut
-            if (C, H, W) == (K, OH, OW):
-                return x
-            stride = max(-(-H // OH), -(-W // OW))
-            return zero_pad_shortcut_forward(x, K, stride)[0]
-
-        output: Array = like(block, branch_forward=stand_in)(x)
-        if not called:
+        if place not in self._bare:
+            self._bare[place] = _bare(self._blocks[place], *self.shapes[place])
+        block, calls = self._bare[place]
+        calls.clear()
+        output: Array = block(x)
+        if not calls:
             raise ValueError(
                 f"model: expected {self.names[place]} to compute its branch with "
                 "branch_forward(x)"
@@ -185,6 +177,33 @@ def taken_apart(model: Module, x: Array) -> Iterator[Chain]:
     """
     with preserve_state(model), no_grad():
         yield Chain(model, x[:2])
+
+
+def _bare(
+    block: ResidualBlock, before: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[ResidualBlock, list[bool]]:
+    """Make a block like another, without its branch; and a list of that one's calls.
+
+    Parameters
+    ----------
+    block : ResidualBlock
+        The block.
+    before, after : tuple of int
+        What it takes and gives, ``(C, H, W)``.
+    """
+    (C, H, W), (K, OH, OW) = before, after
+    calls: list[bool] = []
+
+    def stand_in(this: ResidualBlock, x: Array) -> Any:
+        calls.append(True)
+        if has_shortcut(this):
+            return 0.0  # nothing is added to the shortcut
+        if (C, H, W) == (K, OH, OW):
+            return x
+        stride = max(-(-H // OH), -(-W // OW))
+        return zero_pad_shortcut_forward(x, K, stride)[0]
+
+    return like(block, branch_forward=stand_in), calls
 
 
 def _what_stays(

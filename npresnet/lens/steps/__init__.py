@@ -1,8 +1,9 @@
 """The stepper: a backward pass, one operation at a time."""
 
+from npresnet.lens.steps.facts import StepRow
 from npresnet.lens.steps.measure import steps
 from npresnet.lens.steps.result import Steps
-from npresnet.lens.steps.step import Step, StepRow
+from npresnet.lens.steps.step import Step
 from npresnet.lens.steps.verdict import StepCheck, StepChecks
 
 __all__ = [

@@ -15,19 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.shared.passes import norm, relative_error
 from npresnet.lens.steps.copying import frozen
+from npresnet.lens.steps.facts import StepFacts
 from npresnet.lens.steps.formulas import KNOWN
 from npresnet.lens.steps.verdict import StepCheck, StepCheckRow
 from npresnet.nn import no_grad
-
-if TYPE_CHECKING:
-    from npresnet.lens.steps.step import Step
 
 Array = NDArray[np.floating[Any]]
 Function = Callable[[Array], tuple[Array, ...]]
@@ -57,7 +55,7 @@ class _Try(NamedTuple):
     differences: float
 
 
-def check(step: Step, seed: int = 0) -> StepCheck:
+def check(step: StepFacts, seed: int = 0) -> StepCheck:
     """Do what `Step.check` promises."""
     rng = np.random.default_rng(seed)
     # What is to be found wrong may overflow on the way; it is judged by its error.
@@ -72,7 +70,7 @@ def check(step: Step, seed: int = 0) -> StepCheck:
 # -------------------------------------------------------------- the operation again
 
 
-def _run(step: Step, inputs: tuple[Any, ...], module: Any) -> tuple[Array, ...]:
+def _run(step: StepFacts, inputs: tuple[Any, ...], module: Any) -> tuple[Array, ...]:
     """Compute the operation's outputs."""
     if step.operation == "fork":
         return inputs * len(step.outputs)
@@ -84,7 +82,7 @@ def _run(step: Step, inputs: tuple[Any, ...], module: Any) -> tuple[Array, ...]:
         return (np.asarray(module(*inputs)),)
 
 
-def _wide(step: Step) -> tuple[tuple[Any, ...], Any]:
+def _wide(step: StepFacts) -> tuple[tuple[Any, ...], Any]:
     """Return the inputs and the module in float64; labels stay what they are."""
     inputs = tuple(
         array.astype(np.float64) if array.dtype.kind == "f" else array
@@ -94,7 +92,7 @@ def _wide(step: Step) -> tuple[tuple[Any, ...], Any]:
     return inputs, module
 
 
-def _tensors(step: Step) -> Iterator[_Tensor]:
+def _tensors(step: StepFacts) -> Iterator[_Tensor]:
     inputs, module = _wide(step)
 
     def with_input(i: int) -> Function:
@@ -119,7 +117,7 @@ def _tensors(step: Step) -> Iterator[_Tensor]:
             yield _Tensor(name, parameter.data, gradient, with_parameter(parameter))
 
 
-def _repeated(step: Step) -> StepCheckRow:
+def _repeated(step: StepFacts) -> StepCheckRow:
     """Compare the output that the network had with the operation's."""
     inputs, module = _wide(step)
     again = _run(step, inputs, module)
@@ -132,7 +130,7 @@ def _repeated(step: Step) -> StepCheckRow:
     return StepCheckRow("output", _entries(step.outputs), error, None, None)
 
 
-def _arrived(step: Step) -> StepCheckRow:
+def _arrived(step: StepFacts) -> StepCheckRow:
     """Compare the gradient that came with what the next operation handed on."""
     error = max(
         relative_error(given, expected) if given.shape == expected.shape else math.inf
@@ -141,7 +139,7 @@ def _arrived(step: Step) -> StepCheckRow:
     return StepCheckRow("arrival", _entries(step.grad_outputs), error, None, None)
 
 
-def _at_zero(step: Step) -> list[StepCheckRow]:
+def _at_zero(step: StepFacts) -> list[StepCheckRow]:
     """Hold a ReLU to its convention: at exactly 0, its kink, it is closed."""
     if step.operation != "relu":
         return []
@@ -163,7 +161,9 @@ def _entries(arrays: tuple[Any, ...]) -> str:
 # --------------------------------------------------------------------- differences
 
 
-def _compare(tensor: _Tensor, step: Step, rng: np.random.Generator) -> StepCheckRow:
+def _compare(
+    tensor: _Tensor, step: StepFacts, rng: np.random.Generator
+) -> StepCheckRow:
     """Compare a tensor's gradient with differences, entry by entry and along lines."""
     size = tensor.value.size
     if tensor.gradient.shape != tensor.value.shape:
@@ -184,7 +184,7 @@ def _compare(tensor: _Tensor, step: Step, rng: np.random.Generator) -> StepCheck
 
 
 def _directions(
-    tensor: _Tensor, step: Step, rng: np.random.Generator
+    tensor: _Tensor, step: StepFacts, rng: np.random.Generator
 ) -> Iterator[Array]:
     """Draw directions along which there is no kink.
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from npresnet.lens.shared.cached_arrays import address
 from npresnet.lens.shared.passes import batch_note
 from npresnet.lens.shared.result import Result, plain
-from npresnet.lens.steps.step import Step, StepRow
+from npresnet.lens.steps.facts import StepRow
+from npresnet.lens.steps.step import Step
 from npresnet.lens.steps.verdict import StepChecks
 
 if TYPE_CHECKING:

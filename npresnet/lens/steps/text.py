@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.shared.passes import dot, norm
-
-if TYPE_CHECKING:
-    from npresnet.lens.steps.step import Step
+from npresnet.lens.steps.facts import StepFacts
 
 Array = NDArray[np.floating[Any]]
 
 
-def describe_step(step: Step) -> str:
+def describe_step(step: StepFacts) -> str:
     """Return a few lines: what, where, formula, shapes, norms, time, memory."""
     details = step.details
     place = {
@@ -40,7 +38,7 @@ def describe_step(step: Step) -> str:
     return "\n".join(lines)
 
 
-def gradient_lines(step: Step) -> list[str]:
+def gradient_lines(step: StepFacts) -> list[str]:
     """Say what came and what goes; at forks and additions, what adds up where."""
     came = [norm(array) for array in step.grad_outputs]
     goes = [norm(array) for array in step.grad_inputs]
@@ -61,7 +59,7 @@ def gradient_lines(step: Step) -> list[str]:
     ]
 
 
-def remark(step: Step) -> str:
+def remark(step: StepFacts) -> str:
     """Say in figures what this operation does to this gradient, if there is a word."""
     came, goes = step.grad_outputs[0], step.grad_inputs[0]
     before, after = norm(came), norm(goes)

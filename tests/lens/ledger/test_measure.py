@@ -108,6 +108,18 @@ def test_the_books_hold_within_and_between_blocks(rng):
         assert above.grad_input_norm == below.grad_output_norm
 
 
+def test_a_block_that_is_called_twice_has_books_for_both_calls(rng):
+    model = nr.models.resnet8(dtype=np.float64)
+    block = model.layer1[0]
+    model.layer1 = nr.nn.Sequential(block, block)
+    x, y = normal(rng, 3, 3, 8, 8), np.array([0, 1, 2])
+    first, second, *_ = rows = ledger(model, x, y).rows
+    assert len(rows) == 4
+    assert first.masked_fraction != second.masked_fraction
+    assert first.grad_output_norm == second.grad_input_norm
+    assert all(row.identity_error < 1e-14 for row in rows)
+
+
 def test_branches_that_start_at_zero_hand_nothing_on(rng):
     model = nr.models.resnet18(num_classes=10, zero_init_residual=True)
     x = normal(rng, 2, 3, 32, 32).astype(np.float32)

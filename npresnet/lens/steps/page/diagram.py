@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.lens.shared import passes
+from npresnet.lens.steps.facts import StepFacts
 from npresnet.lens.steps.page.units import Unit, label
-
-if TYPE_CHECKING:
-    from npresnet.lens.steps.step import Step
 
 Array = NDArray[np.floating[Any]]
 
@@ -76,7 +74,7 @@ class _Drawing:
             "</path>"
         )
 
-    def node(self, step: Step, x: float, y: float, room: float) -> None:
+    def node(self, step: StepFacts, x: float, y: float, room: float) -> None:
         """Draw an operation: a plate, or a disk where ways part or meet."""
         text = label(step)
         title = f"<title>step {step.number}: {escape(step.path)}, {step.operation}"
@@ -144,7 +142,7 @@ def unit_diagram(unit: Unit, before: str, behind: str) -> str:
     return drawing.svg(height, words)
 
 
-def _draw_row(drawing: _Drawing, steps: Sequence[Step], y: float) -> None:
+def _draw_row(drawing: _Drawing, steps: Sequence[StepFacts], y: float) -> None:
     """Draw operations one after another, evenly from edge to edge."""
     room = (_WIDTH - 140.0) / len(steps)
     x = 0.0

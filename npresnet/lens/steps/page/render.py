@@ -15,13 +15,13 @@ import npresnet
 from npresnet import _pages
 from npresnet.lens.shared.cached_arrays import address
 from npresnet.lens.shared.passes import batch_note, norm
+from npresnet.lens.steps.facts import StepFacts
 from npresnet.lens.steps.page.diagram import overview, unit_diagram
 from npresnet.lens.steps.page.units import label, units
 from npresnet.lens.steps.text import describe_step, duration, memory, remark
 
 if TYPE_CHECKING:
     from npresnet.lens.steps.result import Steps
-    from npresnet.lens.steps.step import Step
 
 Array = NDArray[np.floating[Any]]
 
@@ -102,7 +102,7 @@ def render(steps: Steps) -> str:
     )
 
 
-def card(step: Step) -> str:
+def card(step: StepFacts) -> str:
     """Return a single step for a notebook: in words, with its formula."""
     words = html.escape(describe_step(step).replace(f"   {step.formula}\n", ""))
     return f"<div>{_mathml(step.formula)}<pre>{words}</pre></div>"
@@ -114,7 +114,7 @@ def _script(data: Any) -> Any:
     return _pages.markup(text.replace("<", "\\u003c"))
 
 
-def _name(step: Step) -> str:
+def _name(step: StepFacts) -> str:
     return step.operation if step.operation in ("addition", "fork") else label(step)
 
 
@@ -170,7 +170,7 @@ class _Gallery:
 
 
 def _step_data(
-    step: Step, unit: int, gallery: _Gallery, formulas: _Formulas
+    step: StepFacts, unit: int, gallery: _Gallery, formulas: _Formulas
 ) -> dict[str, Any]:
     details = step.details
     where = "on the trunk"
@@ -206,7 +206,7 @@ def _step_data(
     }
 
 
-def _frames(step: Step, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
+def _frames(step: StepFacts, gallery: _Gallery) -> dict[str, list[dict[str, Any]]]:
     """Return the pictures of a step's four corners, each with its words."""
     from npresnet.lens.steps.page.thumbnails import largest_of
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from npresnet.lens.steps.step import Step
-
+from npresnet.lens.steps.facts import StepFacts
 
 _SIGNS = {
     "cross_entropy": "loss",
@@ -29,14 +26,14 @@ class Unit:
     ----------
     name : str
         Path of the block; ``"head"`` or ``"stem"`` outside of blocks.
-    steps : tuple of Step
+    steps : tuple of StepFacts
         From the loss to the images.
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[StepFacts, ...]
 
-    def on(self, way: str) -> list[Step]:
+    def on(self, way: str) -> list[StepFacts]:
         """Return the steps on one of the ways."""
         return [step for step in self.steps if step.way == way]
 
@@ -46,7 +43,7 @@ class Unit:
         return {"addition", "fork"} <= {step.operation for step in self.steps}
 
 
-def units(steps: Sequence[Step]) -> list[Unit]:
+def units(steps: Sequence[StepFacts]) -> list[Unit]:
     """Part a backward pass into units, from the loss to the images."""
     found: list[Unit] = []
     for block, group in groupby(steps, key=lambda step: step.block):
@@ -56,7 +53,7 @@ def units(steps: Sequence[Step]) -> list[Unit]:
     return found
 
 
-def label(step: Step) -> str:
+def label(step: StepFacts) -> str:
     """Return a word for a step inside its unit."""
     if step.operation in _SIGNS:
         return _SIGNS[step.operation]
