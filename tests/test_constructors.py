@@ -246,7 +246,8 @@ CONSTRUCTORS = {
             "layers": FOUR,
             "zero_init_residual": TRUTH,
             "stride_in": [*WORD, None, "1x1"],
-            "widths": FOUR,
+            # Three would be as good, for as many stages.
+            "widths": [widths for widths in FOUR if widths != (2, 2, 2)],
             "stem": [*NONSENSE, None, 64, (64, 7, 2, True)],
             "shortcut": [*WORD, None, "D", "a"],
             "halving": [*WORD, None],
@@ -270,7 +271,7 @@ CONSTRUCTORS = {
         {},
         {"name": [*NONSENSE, None, 20, "resnet21", ["resnet20"]]},
     ),
-    "models.inference": (models.inference, {}, {"model": MODULE}),
+    "inference": (nr.inference, {}, {"model": MODULE}),
     "optim.Optimizer": (
         optim.Optimizer,
         {"params": [parameter()], "lr": 0.1, "defaults": {}},

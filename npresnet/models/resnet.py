@@ -134,6 +134,8 @@ class ResNet(Module):
         _arguments.instance("stem", stem, Stem, "a Stem")
         _arguments.whole("num_classes", num_classes, 1)
         _arguments.truth("zero_init_residual", zero_init_residual)
+        _arguments.truth("draw_classifier", draw_classifier)
+        _arguments.one_of("fan", fan, "fan_out", "fan_in")
         _arguments.one_of("shortcut", shortcut, "A", "B", "C")
         _arguments.one_of("halving", halving, "stride", "pool")
         _arguments.one_of("stride_in", stride_in, "3x3", "1x1")

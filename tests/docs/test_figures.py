@@ -6,8 +6,8 @@ import re
 import pytest
 
 import npresnet as nr
-from benchmarks.figures import GROUPS, KEPT, ROOT, Figure, main
-from benchmarks.sentences import SENTENCES, groups, missing
+from benchmarks.figures import GROUPS, KEPT, main
+from benchmarks.sentences import ROOT, SENTENCES, Figure, groups, missing
 from npresnet.training.metrics import read_metrics
 
 FIGURES = json.loads(KEPT.read_text(encoding="utf-8"))
