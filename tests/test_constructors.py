@@ -247,7 +247,7 @@ CONSTRUCTORS = {
             "zero_init_residual": TRUTH,
             "stride_in": [*WORD, None, "1x1"],
             # Three would be as good, for as many stages.
-            "widths": [widths for widths in FOUR if widths != (2, 2, 2)],
+            "widths": [w for w in FOUR if not isinstance(w, tuple) or len(w) == 4],
             "stem": [*NONSENSE, None, 64, (64, 7, 2, True)],
             "shortcut": [*WORD, None, "D", "a"],
             "halving": [*WORD, None],
