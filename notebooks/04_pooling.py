@@ -595,7 +595,7 @@ assert right["16x16, enlarged"] < right["8x8, as learned"]
 #   [`avg_pool2d_grad`](../npresnet/backend/reference.py#L212-L222 "avg_pool2d_grad"),
 # - [`adaptive_bins`](../npresnet/backend/reference.py#L225-L234 "adaptive_bins") and
 #   [`adaptive_avg_pool2d_grad`](../npresnet/backend/reference.py#L247-L257 "adaptive_avg_pool2d_grad"),
-# - [`ResNet.forward`](../npresnet/models/resnet.py#L192-L201 "ResNet.forward"), with both
+# - [`ResNet.forward`](../npresnet/models/resnet.py#L194-L203 "ResNet.forward"), with both
 #   pools, and the derivations of
 #   [max](../docs/derivations/max_pool2d.md), [average](../docs/derivations/avg_pool2d.md)
 #   and [adaptive](../docs/derivations/adaptive_avg_pool2d.md) pooling.

@@ -672,7 +672,7 @@ for depth in (8, 14, 20, 32, 44, 56, 110):
     print(f"CIFAR ResNet-{depth}: {cost.parameters:,} parameters, {cost.macs:,} MACs")
 
 # %% [markdown]
-# Where to read: [`ResNet`](../npresnet/models/resnet.py#L61-L234 "ResNet"), of which
+# Where to read: [`ResNet`](../npresnet/models/resnet.py#L61-L236 "ResNet"), of which
 # the families are made, as [CIFAR's](../npresnet/models/cifar.py#L34-L78 "cifar_resnet"),
 # [`Bottleneck`](../npresnet/models/blocks.py#L210-L281 "Bottleneck"),
 # [`cost`](../npresnet/lens/cost/measure.py#L30-L108 "cost"), and

@@ -517,7 +517,7 @@ assert list(seen["eval_mode_forgotten"]) == [False, False, False, False, True]
 # - [`inject`](../npresnet/lens/bugs/patching.py#L23-L53 "inject"): how a bug gets in and
 #   out,
 # - [`check`](../npresnet/lens/steps/check.py#L58-L67 "check"): the stepper's check,
-# - [the right one](../npresnet/models/blocks.py#L128-L137 "ResidualBlock.backward"), below.
+# - [the right one](../npresnet/models/blocks.py#L125-L132 "ResidualBlock.backward"), below.
 
 # %%
 nr.course.source(nr.models.blocks.ResidualBlock.backward)

@@ -738,7 +738,7 @@ for name, (out, tolerance) in ways.items():
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L233-L257 "lay_out"), which makes the
 # border, [Winograd](../npresnet/backend/kernels/winograd.py#L301-L312 "_convolve"), the
 # [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L53-L71 "conv2d_grad_weight"),
-# [`parallel_for`](../npresnet/backend/threads/pool.py#L211-L224 "parallel_for"), and
+# [`parallel_for`](../npresnet/backend/threads/pool.py#L212-L225 "parallel_for"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
