@@ -475,7 +475,7 @@ assert maps[1].mean() > 2 * maps[0].mean()
 # Between five and ten times the rounding error of direct sums: of the seven digits that a
 # float32 has, Winograd costs one. `nr.using_algorithm("direct")` is there for who wants
 # it back. Winograd is for float32, 3x3 and stride 1, from 16 channels on;
-# [`suits`](../npresnet/backend/kernels/winograd.py#L70-L83 "suits") decides. Everything else
+# [`suits`](../npresnet/backend/kernels/winograd.py#L74-L87 "suits") decides. Everything else
 # takes the register tile.
 #
 # ## All rungs
@@ -732,14 +732,14 @@ for name, (out, tolerance) in ways.items():
 
 # %% [markdown]
 # Where to read:
-# [`make_conv_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L58-L183 "make_conv_micro_kernel")
-# and [`make_grad_weight_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L186-L287 "make_grad_weight_micro_kernel"),
-# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L53-L63 "fused_conv2d") and
-# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L128-L159 "_plan"),
-# [`lay_out`](../npresnet/backend/kernels/layout.py#L232-L256 "lay_out"), which makes the
-# border, [Winograd](../npresnet/backend/kernels/winograd.py#L289-L300 "_convolve"), the
-# [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L49-L65 "conv2d_grad_weight"),
-# [`parallel_for`](../npresnet/backend/threads/pool.py#L274-L285 "parallel_for"), and
+# [`make_conv_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L61-L188 "make_conv_micro_kernel")
+# and [`make_grad_weight_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L191-L294 "make_grad_weight_micro_kernel"),
+# [`conv2d`](../npresnet/backend/kernels/conv2d.py#L65-L75 "fused_conv2d") and
+# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L140-L171 "_plan"),
+# [`lay_out`](../npresnet/backend/kernels/layout.py#L233-L257 "lay_out"), which makes the
+# border, [Winograd](../npresnet/backend/kernels/winograd.py#L301-L312 "_convolve"), the
+# [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L53-L71 "conv2d_grad_weight"),
+# [`parallel_for`](../npresnet/backend/threads/pool.py#L212-L225 "parallel_for"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
