@@ -43,8 +43,8 @@ class CostRow:
     kept_bytes : int or None
         Memory that the layer's caches hold for the backward pass, in training mode,
         parameters and buffers left out. An array that several caches share counts
-        where it first appears: a convolution after a ReLU keeps what the ReLU keeps
-        already, and has 0 here. None where the model has no backward pass.
+        where it first appears: a projection's convolution keeps what the branch's first
+        one keeps already, and has 0 here. None where the model has no backward pass.
     seconds : float or None
         Median time of a forward pass that is spent in the layer; None where it was
         not measured.

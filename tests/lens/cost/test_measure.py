@@ -82,7 +82,7 @@ def test_bytes_of_im2col_are_those_of_its_columns():
     assert nr.lens.cost(nr.models.resnet8(), (3, 8, 8)).rows[-1].im2col_bytes == 0
 
 
-def test_kept_bytes_are_those_of_the_caches_and_shared_arrays_count_once():
+def test_kept_bytes_are_those_of_the_caches():
     model = nr.nn.Sequential(
         nr.nn.Conv2d(3, 4, 3, padding=1),
         nr.nn.BatchNorm2d(4),
@@ -93,18 +93,26 @@ def test_kept_bytes_are_those_of_the_caches_and_shared_arrays_count_once():
     cost = nr.lens.cost(model.eval(), (3, 6, 5))
     images = 4 * 3 * 6 * 5
     norm = 4 * 4 * 6 * 5 + 2 * 4 * 4  # its input, mean and 1/std: those of training
-    relu = 4 * 4 * 6 * 5  # its output, which the convolution after it keeps as well
+    relu = 4 * 6 * 5 // 8  # a bit for each element
+    rectified = 4 * 4 * 6 * 5
     winners = 4 * 5 * 3 * 2  # int32
-    kept = [images, norm, relu, 0, winners]
+    kept = [images, norm, relu, rectified, winners]
     assert [row.kept_bytes for row in cost.rows] == kept
     assert cost.to_dict()["kept_bytes"] == cost.kept_bytes == sum(kept)
     assert "kept for the backward pass" in cost.summary()
 
 
+def test_an_array_that_two_layers_keep_counts_once():
+    cost = nr.lens.cost(nr.models.resnet8(shortcut="B"), (3, 8, 8))
+    rows = {row.name: row for row in cost.rows}
+    assert rows["layer2.0.conv1"].kept_bytes == 4 * 16 * 8 * 8
+    assert rows["layer2.0.downsample.0"].kept_bytes == 0  # it gets the same images
+
+
 def test_a_relu_keeps_what_each_of_its_calls_does():
     cost = nr.lens.cost(nr.models.resnet8(dtype=np.float64), (3, 8, 8))
     rows = {row.name: row for row in cost.rows}
-    assert rows["layer1.0.relu"].kept_bytes == 2 * 8 * 16 * 8 * 8
+    assert rows["layer1.0.relu"].kept_bytes == 2 * 16 * 8 * 8 / 8
     assert rows["fc"].kept_bytes == 8 * 64  # what the average pooling handed it
     assert rows["avgpool"].kept_bytes == 0  # sizes only
 
