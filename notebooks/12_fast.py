@@ -371,8 +371,8 @@ for p in range(rows):
     assert np.allclose(computed, wanted, rtol=1e-4, atol=1e-3)
 
 # %% [markdown]
-# The step that counts, in the words that write vector instructions: spread each number
-# over a vector, multiply it by every vector of weights, add to the sums.
+# The step that counts, in the words that write vector instructions: broadcast each number
+# to a vector, multiply it by every vector of weights, add to the sums.
 
 # %%
 nr.course.source(Emitter.add_products)
@@ -671,9 +671,9 @@ nr.course.show(
 )
 
 # %% [markdown]
-# An outer product is a register tile again: `rows` numbers of the window, each spread
-# over a vector, times vectors of neighbouring channels of $g$. Sums stay in registers
-# over all places of a block, and nothing is added across lanes. Here `total` is what is
+# An outer product is a register tile again: `rows` numbers of the window, each broadcast
+# to a vector, times vectors of neighbouring channels of $g$. Sums stay in registers
+# over all outputs of a block, and nothing is added across lanes. Here `total` is what is
 # in registers:
 
 # %%

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from npresnet.backend import kernel_cache
 from npresnet.backend.undisturbed import undisturbed
 
-# nogil: several threads run one kernel at a time (see backend.threads), which costs
-# far less to compile and to load than Numba's own parallel loops, and keeps Numba's
-# thread pool out of the process. No fastmath: NaN must stay NaN, sums keep order.
+# nogil: several threads run one kernel at a time; `threads.pool` tells why they are not
+# those of Numba's own parallel loops. No fastmath: NaN must stay NaN, sums keep order.
 # No kernel is called from C.
 OPTIONS: dict[str, Any] = {
     "nogil": True,

@@ -9,8 +9,8 @@ NumPy asks Linux for huge pages for what has 4 MiB or more. Smaller arrays are c
 arenas of that kind: with fewer pages, processors look less often for where one lies.
 
 There is no lock: a thread that dies in a fork, or that a signal handler interrupts,
-could not open it. Whoever wants memory refers to it first, and takes it if nobody else
-does: of two who come at once, one or both go away. What must not be done twice at a
+could not open it. A caller that wants memory takes a reference to it first, and keeps
+it if nobody else has one: of two that come at once, one or both go away. What must not be done twice at a
 time is a single instruction to Python, such as `list.pop`.
 """
 
@@ -33,8 +33,8 @@ _PATIENCE = 3000
 # And before that where more is kept than this many times of what has been in use at
 # once, and an arena: batches of ever other sizes ask for ever other memory.
 _MOST_KEPT = 1.25
-# References to memory that nobody uses: its buffer's, that of who looks, and the
-# argument of `sys.getrefcount`. An array made of it holds one more, and views hold
+# References to memory that nobody uses: the buffer's, that of the code that looks, and
+# the argument of `sys.getrefcount`. An array made of it holds one more, and views hold
 # that array.
 _IDLE = 3
 _LINE = 64  # bytes of a line of the cache

@@ -174,7 +174,7 @@ def make_conv_micro_kernel(rows: int, vectors: int) -> Callable[..., None]:
                 ]
 
             sums = emit.either(args[14], added, sums)
-            floor = emit.spread_value(args[15])
+            floor = emit.broadcast_value(args[15])
             for p, write in enumerate(writes):
                 row = sums[p * vectors : (p + 1) * vectors]
                 row = [emit.no_less(value, floor) for value in row]

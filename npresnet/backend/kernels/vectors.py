@@ -81,11 +81,11 @@ class Emitter:
         loop.operands = (loop, disable)  # such a node begins with itself
         return loop
 
-    def spread(self, pointer: ir.Value) -> ir.Value:
+    def broadcast(self, pointer: ir.Value) -> ir.Value:
         """Load one element into every lane."""
-        return self.spread_value(self.builder.load(pointer))
+        return self.broadcast_value(self.builder.load(pointer))
 
-    def spread_value(self, value: ir.Value) -> ir.Value:
+    def broadcast_value(self, value: ir.Value) -> ir.Value:
         """Put a number into every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
         one = self.builder.insert_element(undefined, value, ir.Constant(I32, 0))
@@ -162,7 +162,7 @@ class Emitter:
         """Add each number that is pointed to, times each vector, to the sums."""
         new = []
         for p, pointer in enumerate(pointers):
-            value = self.spread(pointer)
+            value = self.broadcast(pointer)
             for v, factor in enumerate(row):
                 new.append(self.multiply_add(value, factor, sums[p * len(row) + v]))
         return new
