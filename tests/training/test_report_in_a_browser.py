@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-import npresnet as nr
 from npresnet.data.cifar10 import CLASSES
 from npresnet.plots import style
 from npresnet.training import fit
@@ -25,8 +24,7 @@ def run(tmp_path_factory):
     """A run with class names that take room, as CIFAR-10's do."""
     named = [replace(dataset, classes=CLASSES) for dataset in small_data()]
     folder = tmp_path_factory.mktemp("runs") / "run"
-    with nr.using_backend("reference"):
-        return fit(new_model(), *named, recipe=TINY, out=folder, quiet=True)
+    return fit(new_model(), *named, recipe=TINY, out=folder, quiet=True)
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from tests.training.small import (
     tensors,
 )
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
-
 
 @pytest.fixture
 def cut(data, tmp_path):
