@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(package: str, **values: Any) -> str:
@@ -16,6 +20,11 @@ def render(package: str, **values: Any) -> str:
         What the template calls for; a name that is missing is an error. Text is
         escaped, unless it is `markup`.
     """
+    return _template(package).render(**values)
+
+
+@functools.cache  # compiled once in a process
+def _template(package: str) -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
@@ -25,7 +34,7 @@ def render(package: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("template.html").render(**values)
+    return environment.get_template("template.html")
 
 
 def markup(text: str) -> str:

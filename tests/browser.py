@@ -47,3 +47,8 @@ class Browser:
         size = f"--window-size={width},{height}"
         self.open(url, size, f"--screenshot={picture}", *flags)
         return np.asarray(Image.open(picture).convert("RGB"))
+
+
+def colours_of(pixels):
+    """Count the different colours of (H, W, 3) bytes."""
+    return len(np.unique(pixels @ np.array([1 << 16, 1 << 8, 1])))

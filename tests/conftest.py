@@ -3,6 +3,7 @@
 The tolerances are in tests/oracle/compare.py, and nowhere else.
 """
 
+import gc
 import importlib.metadata
 import importlib.util
 import os
@@ -78,6 +79,12 @@ def pytest_runtest_setup(item):
 def pytest_sessionstart():
     """Forget the networks of an earlier run in this process: a bug may be in now."""
     built.cache_clear()
+
+
+def pytest_collection_finish():
+    """Let the collector of garbage pass by what stays to the end: a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -213,7 +213,7 @@ def test_the_traceback_can_be_asked_for():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
 def test_ctrl_c_loses_nothing_and_resumes_to_the_same_bits(tmp_path):
-    settings = ["--epochs", "6", "--seed", "1"]
+    settings = ["--epochs", "4", "--seed", "1"]
     whole = invoke("train", *settings, "--out", tmp_path / "whole")
     assert whole.exit_code == 0
 

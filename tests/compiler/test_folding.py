@@ -8,12 +8,12 @@ import pytest
 
 import npresnet as nr
 from npresnet.backend.kernels import memory
-from tests.oracle.networks import random_state
+from tests.oracle.networks import create, random_state
 
 
 def trained(name, dtype, rng, **options):
     """Make a model whose batch norm is not the identity."""
-    model = nr.models.create(name, num_classes=7, dtype=dtype, **options)
+    model = create(name, num_classes=7, dtype=dtype, **options)
     model.load_state_dict(random_state(model, rng))
     return model
 
@@ -26,8 +26,8 @@ def trained(name, dtype, rng, **options):
         ("resnet14", {"shortcut": "C"}),
         ("plain14", {}),
         ("resnet18", {}),
-        ("resnet50", {}),
-        ("resnet50", {"stride_in": "1x1"}),
+        ("four bottlenecks", {}),
+        ("four bottlenecks", {"stride_in": "1x1"}),
     ],
 )
 def test_the_logits_are_the_models(name, options, backend, rng):

@@ -140,10 +140,9 @@ def test_batch_norm_matches_torch(torch, shape, training, backend, dtype, rng):
     has_weight=st.booleans(),
     has_bias=st.booleans(),
     tracked=st.booleans(),
-    layout=st.sampled_from(LAYOUTS),
 )
 def test_batch_norm_matches_torch_without_some_of_its_vectors(
-    torch, backend, dtype, shape, training, has_weight, has_bias, tracked, layout
+    torch, backend, dtype, shape, training, has_weight, has_bias, tracked
 ):
     rng = np.random.default_rng(0)
     tracked = tracked or not training
@@ -184,7 +183,6 @@ def test_batch_norm_matches_torch_without_some_of_its_vectors(
         rng,
         grad_output=grad_output,
         sizes=bound,
-        layout=layout,
     )
 
 

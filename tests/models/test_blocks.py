@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import npresnet as nr
 from npresnet.models import blocks
+from tests.models.built import undrawn
 from tests.oracle.compare import assert_matches, normal
 
 CHANNELS = 4
@@ -142,12 +143,12 @@ def test_the_gradients_of_both_paths_add(rng):
 
 
 def test_an_identity_shortcut_is_an_empty_sequential_named_downsample():
-    model = nr.models.resnet18()
+    model = undrawn("resnet18")
     identity = model.layer1[0].downsample
     assert isinstance(identity, nr.nn.Sequential)
     assert len(identity) == 0
     assert len(model.layer2[0].downsample) == 2
-    assert len(nr.models.resnet50().layer1[0].downsample) == 2
+    assert len(undrawn("resnet50").layer1[0].downsample) == 2
 
 
 def test_a_block_with_an_explicit_empty_shortcut_is_the_default_one(rng):

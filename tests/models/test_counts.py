@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import npresnet as nr
-from tests.models.built import built
+from tests.models.built import undrawn
 
 # Parameters with 1000 classes, with 10; GMACs at 224x224 of v1.5 and of v1.
 IMAGENET = {
@@ -51,7 +51,7 @@ def count(model):
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_parameters_and_convolutions(name):
-    model = built(name)
+    model = undrawn(name)
     parameters, parameters_for_10, *_ = IMAGENET[name]
     assert count(model) == parameters
     features = model.fc.weight.data.shape[1]
@@ -66,25 +66,25 @@ def test_imagenet_parameters_and_convolutions(name):
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_ten_classes_and_the_papers_layout_change_the_classifier_only(name):
     for options in layouts(name):
-        model = built(name, num_classes=10, **options)
+        model = undrawn(name, num_classes=10, **options)
         assert count(model) == IMAGENET[name][1]
 
 
 @pytest.mark.parametrize("depth", CIFAR)
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 def test_cifar_parameter_counts(depth, shortcut):
-    model = built(f"resnet{depth}", shortcut=shortcut)
+    model = undrawn(f"resnet{depth}", shortcut=shortcut)
     assert count(model) == CIFAR[depth]["ABC".index(shortcut)]
 
 
 @pytest.mark.parametrize("depth", CIFAR)
 def test_plain_twins_have_the_parameters_of_option_a(depth):
-    assert count(built(f"plain{depth}")) == CIFAR[depth][0]
+    assert count(undrawn(f"plain{depth}")) == CIFAR[depth][0]
 
 
 def test_resnet1202_has_19_million_parameters():
-    assert count(nr.models.resnet1202(shortcut="A")) == 19_421_274
-    assert count(nr.models.resnet1202(shortcut="B")) == 19_424_026
+    assert count(undrawn("resnet1202", shortcut="A")) == 19_421_274
+    assert count(undrawn("resnet1202", shortcut="B")) == 19_424_026
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_resnet1202_has_19_million_parameters():
 )
 def test_imagenet_multiply_adds(name):
     for options, gmacs in zip(layouts(name), IMAGENET[name][2:], strict=False):
-        model = built(name, **options)
+        model = undrawn(name, **options)
         cost = nr.lens.cost(model, (3, 224, 224))
         assert cost.macs / 1e9 == pytest.approx(gmacs, abs=0.0006)
         assert cost.torchvision.name == name
@@ -106,7 +106,7 @@ def test_imagenet_multiply_adds(name):
 
 @pytest.mark.parametrize("depth", CIFAR)
 def test_cifar_multiply_adds(depth):
-    model = built(f"resnet{depth}", shortcut="A")
+    model = undrawn(f"resnet{depth}", shortcut="A")
     macs = nr.lens.cost(model, (3, 32, 32)).macs
     assert macs / 1e6 == pytest.approx(CIFAR[depth][3], abs=0.006)
 
@@ -119,7 +119,7 @@ def test_resnet11_counts(name, wide):
     convolutions = [(3, 32, 32), (32, 64, 32), *[(64, 64, 16)] * 2]
     convolutions += [(64, wide, 16), *[(wide, wide, 8)] * 2]
     convolutions += [(wide, 256, 8), *[(256, 256, 4)] * 2]
-    model = built(name)
+    model = undrawn(name)
     weights = sum(9 * into * out for into, out, _ in convolutions)
     norms = 2 * sum(out for _, out, _ in convolutions)
     assert count(model) == weights + norms + 256 * 10 + 10
@@ -141,25 +141,25 @@ def stage_shapes(model, x):
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_spatial_size_after_every_imagenet_stage(name):
-    model = nr.models.create(name).eval()
-    shapes = stage_shapes(model, np.zeros((1, 3, 96, 64), np.float32))
+    model = undrawn(name).eval()
+    shapes = stage_shapes(model, np.zeros((1, 3, 64, 32), np.float32))
     widths = (64, 128, 256, 512)
     expansion = 4 if name in ("resnet50", "resnet101", "resnet152") else 1
-    assert shapes["conv1"] == (1, 64, 48, 32)
-    assert shapes["maxpool"] == (1, 64, 24, 16)
+    assert shapes["conv1"] == (1, 64, 32, 16)
+    assert shapes["maxpool"] == (1, 64, 16, 8)
     for stage, width in enumerate(widths):
         assert shapes[f"layer{stage + 1}"] == (
             1,
             expansion * width,
-            24 >> stage,
             16 >> stage,
+            8 >> stage,
         )
     assert shapes["avgpool"] == (1, 512 * expansion, 1, 1)
     assert shapes["fc"] == (1, 1000)
 
 
 def test_resnet18_sees_224_pixels_as_the_paper_says():
-    model = nr.models.resnet18().eval()
+    model = undrawn("resnet18").eval()
     shapes = stage_shapes(model, np.zeros((1, 3, 224, 224), np.float32))
     sizes = [shapes[f"layer{stage}"][2:] for stage in (1, 2, 3, 4)]
     assert sizes == [(56, 56), (28, 28), (14, 14), (7, 7)]

@@ -11,13 +11,13 @@ NETWORKS = [
     ("resnet8", {"shortcut": "A"}),
     ("resnet8", {"shortcut": "B"}),
     ("plain8", {}),
-    ("resnet50", {"num_classes": 10}),
+    ("four bottlenecks", {"num_classes": 10}),
 ]
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS, ids=str)
 def test_a_training_step_changes_no_dtype(name, options, backend, dtype, rng):
-    model = nr.models.create(name, dtype=dtype, **options)
+    model = networks.create(name, dtype=dtype, **options)
     x = normal(rng, 2, 3, 33, 33).astype(dtype)
     labels = np.array([3, 1])
     optimizer = nr.optim.SGD(

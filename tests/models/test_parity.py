@@ -49,10 +49,9 @@ MIDDLE = {
         {"num_classes": 5, "in_channels": 4},
         (3, 4, 33, 45),
     ),
-    "resnet34": ("resnet34", {"num_classes": 11}, (2, 3, 40, 40)),
     "resnet50": ("resnet50", {}, (2, 3, 40, 40)),
-    "resnet50 v1": (
-        "resnet50",
+    "four bottlenecks v1": (
+        "four bottlenecks",
         {"stride_in": "1x1", "num_classes": 11},
         (2, 3, 40, 40),
     ),
@@ -62,6 +61,15 @@ MIDDLE = {
     "resnet44 A": ("resnet44", {"shortcut": "A"}, (3, 3, 16, 16)),
     "resnet56 A": ("resnet56", {"shortcut": "A"}, (3, 3, 16, 16)),
     "plain32": ("plain32", {}, (3, 3, 16, 16)),
+}
+# What is built of the same blocks as one of these, but larger.
+LARGER = {
+    "resnet34": ("resnet34", {"num_classes": 11}, (2, 3, 40, 40)),
+    "resnet50 v1": (
+        "resnet50",
+        {"stride_in": "1x1", "num_classes": 11},
+        (2, 3, 40, 40),
+    ),
 }
 # Deep residual networks have their receipts (tests/models/test_receipts.py), which
 # compare the same tensors.
@@ -137,6 +145,15 @@ def test_every_tensor_of_a_step_matches_torch_on_both_backends(
 @training_and_evaluation
 @pytest.mark.parametrize("case", MIDDLE.values(), ids=MIDDLE)
 def test_every_tensor_of_a_step_matches_torch(torch, oracle, case, training, rng):
+    check_network(torch, oracle, case, training, rng)
+
+
+@pytest.mark.slow
+@training_and_evaluation
+@pytest.mark.parametrize("case", LARGER.values(), ids=LARGER)
+def test_every_tensor_of_a_larger_networks_step_matches_torch(
+    torch, oracle, case, training, rng
+):
     check_network(torch, oracle, case, training, rng)
 
 

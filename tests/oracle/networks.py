@@ -4,6 +4,9 @@
 "loss", "grad_input", "grad:<parameter>" and "buffer:<name>".
 """
 
+import copy
+import functools
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -24,6 +27,13 @@ RESPONSE_FACTOR = 10.0
 # the typical one (the geometric mean over all of them) this many times.
 TENSOR_FACTOR32 = 8.0
 NETWORK_FACTOR32 = 2.5
+
+
+def create(name, **options):
+    """Build a network of the registry, or the shallowest with bottlenecks."""
+    if name == "four bottlenecks":
+        return nr.models.ResNet(nr.models.Bottleneck, (1, 1, 1, 1), **options)
+    return nr.models.create(name, **options)
 
 
 def random_state(model, rng):
@@ -72,23 +82,38 @@ def round_once(x, rng):
 
 
 def make_twins(torch, oracle, name, dtype, rng, *, training=True, **options):
-    """Build `name` on both sides with the same random state.
+    """`create` a network on both sides with the same random state.
 
     Returns the model and its twin, the latter in `dtype` too.
     """
-    model = nr.models.create(name, dtype=dtype, seed=0, **options)
-    state = random_state(model, rng)
-    model.load_state_dict(state)
-    model.train(training)
+    model, state, drawn = _invented(
+        name, np.dtype(dtype), tuple(options.items()), pickle.dumps(rng)
+    )
+    rng.bit_generator.state = drawn
+    model = copy.deepcopy(model).train(training)
     return model, make_twin(torch, oracle, name, state, dtype, training, **options)
 
 
+@functools.lru_cache(maxsize=1)  # neighbours ask for the same, in the other mode
+def _invented(name, dtype, options, rng):
+    """Return a model in a random state, that state, and how far `rng` has come."""
+    rng = pickle.loads(rng)
+    model = create(name, dtype=dtype, seed=0, **dict(options))
+    state = random_state(model, rng)
+    model.load_state_dict(state)
+    return model, state, rng.bit_generator.state
+
+
 def make_twin(torch, oracle, name, state, dtype, training, **options):
-    twin = oracle.create(name, **options).to(
-        torch.float64 if dtype == np.float64 else torch.float32
-    )
-    tensors = {key: torch.tensor(value) for key, value in state.items()}
-    twin.load_state_dict(tensors, strict=True)
+    # On this device nothing is drawn: the state takes the place of all there is.
+    with torch.device("meta"):
+        twin = oracle.create(name, **options)
+    single_or_double = torch.float64 if dtype == np.float64 else torch.float32
+    tensors = {
+        key: torch.tensor(value, dtype=single_or_double if value.ndim else torch.int64)
+        for key, value in state.items()
+    }
+    twin.load_state_dict(tensors, strict=True, assign=True)
     return twin.train(training)
 
 

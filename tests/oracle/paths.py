@@ -100,6 +100,7 @@ def books(twin, x, labels):
 
 def path_gradients(twin, x, labels):
     """Go through all 2**L paths one by one; yield (branches crossed, gradient)."""
+    twin.requires_grad_(False)  # only the images' gradient is asked for
     named = blocks_of(twin)
     choices = [
         ["branch"] if isinstance(block, PlainBlock) else ["branch", "shortcut"]

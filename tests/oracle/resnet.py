@@ -228,14 +228,15 @@ IMAGENET = {
     "resnet101": (Bottleneck, (3, 4, 23, 3)),
     "resnet152": (Bottleneck, (3, 8, 36, 3)),
 }
+SHALLOW = {"four bottlenecks": (Bottleneck, (1, 1, 1, 1))}  # for tests alone
 POOLED = {"resnet11": (32, 64, 256, 256), "resnet11_narrow": (32, 64, 128, 256)}
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110, 1202)
 
 
 def create(name, **options):
-    """Build the twin of `nr.models.create(name, **options)`, in training mode."""
-    if name in IMAGENET:
-        return ResNet(*IMAGENET[name], **options)
+    """Build the twin of `networks.create(name, **options)`, in training mode."""
+    if name in IMAGENET | SHALLOW:
+        return ResNet(*(IMAGENET | SHALLOW)[name], **options)
     if name in POOLED:
         return PooledResNet(POOLED[name], **options)
     if name.startswith("plain"):

@@ -13,10 +13,26 @@ def normal(*shape):
     return np.random.default_rng(sum(shape)).standard_normal(shape)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+# What an operation or a layer does with kernels, tests of twins compare with the
+# reference; blocks take other ways there.
+@pytest.mark.parametrize(
+    ("case", "backend"),
+    [
+        pytest.param(
+            *(case, backend),
+            marks=pytest.mark.slow
+            if backend == "numba" and case.kind != "block"
+            else (),
+            id=f"{backend}-{case}",
+        )
+        for case in CASES
+        for backend in ("reference", "numba")
+    ],
+)
 def test_every_case_agrees_with_differences(case, backend):
     target, inputs = case.build()
-    checks = check_gradients(target, *inputs, rtol=case.rtol)
+    with nr.using_backend(backend):
+        checks = check_gradients(target, *inputs, rtol=case.rtol)
     assert all(np.isfinite(check.analytic) for check in checks)
     # Gradients that are zero would agree with anything.
     assert all(check.analytic for check in checks)

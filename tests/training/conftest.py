@@ -13,17 +13,10 @@ def data():
     return small_data()
 
 
-@pytest.fixture
-def reference_backend():
-    """Where nothing depends on the backend: spare the compilation."""
-    with nr.using_backend("reference"):
-        yield
-
-
 @pytest.fixture(scope="session")
 def whole(data, tmp_path_factory):
-    """The folder of a run that nothing ever disturbed, on the reference backend."""
+    """The folder of a run that nothing ever disturbed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    with nr.using_backend("reference"), nr.using_algorithm("direct"), not_drawn():
+    with nr.using_algorithm("direct"), not_drawn():
         run(data, folder)
     return folder

@@ -1,6 +1,8 @@
 """Averages of weights are what they say, measured as such, and survive a stop."""
 
+import functools
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -21,13 +23,6 @@ from tests.training.small import (
     tensors,
 )
 from tests.training.tiny import TINY, train, weights_of
-
-
-@pytest.fixture(autouse=True)
-def reference_backend():
-    """Nothing here depends on the backend: spare the compilation."""
-    with nr.using_backend("reference"):
-        yield
 
 
 @pytest.fixture
@@ -160,6 +155,19 @@ EMA, LAST_TWO = {"ema_decay": 0.8}, {"average_epochs": 2}
 AVERAGES = [EMA, LAST_TWO]
 
 
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory):
+    """Finished runs and their folders by what they average, each made once."""
+
+    @functools.cache
+    def whole(settings):
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        with nr.using_algorithm("direct"):
+            return train(folder, **dict(settings)), folder
+
+    return lambda average: whole(tuple(average.items()))
+
+
 @pytest.mark.parametrize("average", AVERAGES)
 def test_the_average_is_what_is_measured_kept_and_left(tmp_path, average):
     model = new_model()
@@ -201,14 +209,16 @@ def test_the_last_epochs_are_averaged_and_no_others(tmp_path):
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("epoch", [2, 3])
-def test_an_interrupted_average_ends_with_the_same_bits(tmp_path, average, epoch):
-    whole = train(tmp_path / "whole", **average)
+def test_an_interrupted_average_ends_with_the_same_bits(
+    wholes, tmp_path, average, epoch
+):
+    whole, folder = wholes(average)
     with pytest.raises(TrainingInterrupted):
         train(tmp_path / "cut", progress=stopping(epoch), **average)
     resumed = resume(small_data(), tmp_path / "cut")
     assert resumed.test == whole.test
-    assert tensors(tmp_path / "whole").average
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert tensors(folder).average
+    assert_same_run(folder, tmp_path / "cut")
 
 
 def ctrl_c_in_forward_pass(monkeypatch, number):
@@ -234,9 +244,9 @@ def ctrl_c_in_forward_pass(monkeypatch, number):
     [(EMA, 1), (EMA, 3), *((LAST_TWO, number) for number in (2, 5, 7, 9, 13))],
 )
 def test_an_average_that_is_interrupted_while_it_is_measured_loses_nothing(
-    tmp_path, monkeypatch, average, number
+    wholes, tmp_path, monkeypatch, average, number
 ):
-    whole = train(tmp_path / "whole", **average)
+    whole, folder = wholes(average)
     with monkeypatch.context() as patch:
         ctrl_c_in_forward_pass(patch, number)
         with pytest.raises(TrainingInterrupted, match="nothing is lost"):
@@ -246,12 +256,13 @@ def test_an_average_that_is_interrupted_while_it_is_measured_loses_nothing(
     assert cut.part.steps == STEPS
     resumed = resume(small_data(), tmp_path / "cut")
     assert resumed.test == whole.test
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert_same_run(folder, tmp_path / "cut")
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-def test_a_finished_average_is_resumed_as_it_was(tmp_path, average):
-    run = train(tmp_path / "run", **average)
+def test_a_finished_average_is_resumed_as_it_was(wholes, tmp_path, average):
+    run, folder = wholes(average)
+    shutil.copytree(folder, tmp_path / "run")
     before = RunFolder(tmp_path / "run").weights_path.read_bytes()
     again = resume(small_data(), tmp_path / "run")
     assert again.test == run.test

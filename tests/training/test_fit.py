@@ -16,8 +16,6 @@ from tests.training.small import (
     tensors,
 )
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
-
 
 def test_the_loss_falls_and_the_folder_is_complete(data, tmp_path):
     result = run(data, tmp_path / "run")

@@ -12,12 +12,6 @@ from tests.training.small import new_model, resume, small_data, stopping, tensor
 from tests.training.tiny import train, weights_of
 
 
-@pytest.fixture(autouse=True)
-def reference_backend():
-    with nr.using_backend("reference"):
-        yield
-
-
 def config_of(folder):
     return json.loads((folder / "config.json").read_text())
 

@@ -13,7 +13,6 @@ from npresnet.training import checkpoint as checkpoints
 from tests.training.small import Watch, assert_same_run, resume, run, tensors
 
 pytestmark = [
-    pytest.mark.usefixtures("reference_backend"),
     pytest.mark.skipif(sys.platform == "win32", reason="limits and mounts are POSIX's"),
 ]
 

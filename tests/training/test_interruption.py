@@ -23,7 +23,6 @@ from tests.training.small import (
 )
 
 pytestmark = [
-    pytest.mark.usefixtures("reference_backend"),
     pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's"),
 ]
 

@@ -19,8 +19,6 @@ from tests.training.small import (
     stopping,
 )
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
-
 
 @pytest.fixture(scope="module")
 def data():

@@ -15,7 +15,6 @@ from npresnet.training import RunFolder, lock
 from npresnet.training.lock import locked
 from tests.training.small import Watch, assert_same_run, resume, run
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="flock is POSIX's")
 
 

@@ -21,7 +21,6 @@ from tests.training.small import (
 )
 
 pytestmark = [
-    pytest.mark.usefixtures("reference_backend"),
     pytest.mark.skipif(sys.platform == "win32", reason="links and moves are POSIX's"),
 ]
 
@@ -44,7 +43,7 @@ def at(place, action):
 def finished(data, tmp_path_factory):
     """A run of one epoch, in a folder that nobody may write to any more."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    with nr.using_backend("reference"), nr.using_algorithm("direct"):
+    with nr.using_algorithm("direct"):
         run(data, folder, epochs=1)
     return folder
 

@@ -7,8 +7,6 @@ import npresnet as nr
 from npresnet.training.step import take_step
 from tests.training.small import RECIPE, Watch, new_model, tensors
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
-
 
 @pytest.fixture(autouse=True)
 def _as_in_training():

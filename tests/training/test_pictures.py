@@ -12,7 +12,7 @@ from npresnet.training import RunFolder, write_report
 from tests.training.small import assert_same_run, run
 from tests.training.tiny import train
 
-pytestmark = [pytest.mark.usefixtures("reference_backend"), pytest.mark.drawn]
+pytestmark = pytest.mark.drawn
 
 
 @pytest.fixture(autouse=True)

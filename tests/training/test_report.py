@@ -26,16 +26,9 @@ from tests.training.tiny import train, weights_of
 pytestmark = pytest.mark.drawn
 
 
-@pytest.fixture(autouse=True)
-def reference_backend():
-    with nr.using_backend("reference"):
-        yield
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    with nr.using_backend("reference"):
-        return train(tmp_path_factory.mktemp("runs") / "run", validation=40, lr=0.2)
+    return train(tmp_path_factory.mktemp("runs") / "run", validation=40, lr=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,6 @@ from tests.training.small import (
     tensors,
 )
 
-pytestmark = pytest.mark.usefixtures("reference_backend")
-
 
 @pytest.fixture
 def cut(data, tmp_path):
@@ -235,7 +233,12 @@ def test_moved_data_and_another_machine_do_not_matter(data, whole, cut):
     assert_same_run(whole, cut)
 
 
-def test_backend_and_algorithm_are_those_of_the_beginning(data, whole, cut):
+def test_backend_and_algorithm_are_those_of_the_beginning(data, tmp_path):
+    with nr.using_backend("reference"):
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        run(data, whole)
+        with pytest.raises(TrainingInterrupted):
+            run(data, cut, progress=stopping(2))
     seen = set()
 
     def act(epoch, batch):

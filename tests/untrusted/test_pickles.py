@@ -51,7 +51,7 @@ def refusal(data):
 
 
 @given(plain, st.sampled_from([3, 4, 5]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_plain_values_come_back_as_pickle_wrote_them(value, protocol):
     assert loads(pickle.dumps(value, protocol)) == value
 

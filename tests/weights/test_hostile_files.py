@@ -11,10 +11,11 @@ import pytest
 import safetensors  # noqa: F401  (imported by load)
 
 from npresnet import weights
+from npresnet.untrusted import pickles
 from npresnet.untrusted.pickle_values import Placeholder
 
 from .craft import SIX
-from .hostile import CASES, INERT
+from .hostile import BOMBS, CASES, INERT
 from .hostile.programs import bare_pickle, os_system_in_a_zip
 
 MEBIBYTE = 1 << 20
@@ -69,10 +70,33 @@ def test_there_are_at_least_forty_hostile_files():
     assert len(CASES) >= 40
 
 
+@pytest.fixture
+def lower_limits(monkeypatch):
+    """Let bombs reach a pickle's limits twenty times sooner."""
+    for name in ("MAX_STEPS", "MAX_MEMO"):
+        monkeypatch.setattr(pickles, name, getattr(pickles, name) // 20)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_hostile_file_is_refused_in_one_line_and_nothing_runs(
-    case, tmp_path, monkeypatch
+    case, tmp_path, monkeypatch, lower_limits
 ):
+    refuse(case, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case if case == "too_many_dicts" else pytest.param(case, marks=pytest.mark.slow)
+        for case in CASES
+        if case in BOMBS
+    ],
+)
+def test_a_bomb_is_refused_before_memory_or_time_run_out(case, tmp_path, monkeypatch):
+    refuse(case, tmp_path, monkeypatch)
+
+
+def refuse(case, tmp_path, monkeypatch):
     make, says = CASES[case]
     marker = tmp_path / "marker"
     path = tmp_path / "evil.pth"

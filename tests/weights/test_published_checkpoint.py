@@ -157,7 +157,7 @@ def test_a_file_of_another_depth_is_refused_by_name(torch, oracle, tmp_path):
     ("name", "options"),
     [
         ("resnet18", {}),
-        ("resnet50", {}),
+        pytest.param("resnet50", {}, marks=pytest.mark.slow),
         ("resnet20", {"shortcut": "A"}),
         ("resnet20", {"shortcut": "B"}),
         ("resnet20", {"shortcut": "C"}),

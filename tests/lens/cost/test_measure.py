@@ -12,6 +12,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.reference import im2col
 from npresnet.lens.cost.torchvision_figures import published
 from tests.lens.state import left_as_it_was
+from tests.models.built import undrawn
 
 
 def test_a_row_per_layer_with_hand_counted_numbers():
@@ -160,13 +161,13 @@ def test_torchvisions_figures_stand_beside_those_counted_here():
     ("classes", "shape"), [(1000, (3, 64, 64)), (10, (3, 224, 224))]
 )
 def test_torchvision_says_nothing_about_other_networks(classes, shape):
-    model = nr.models.resnet18(num_classes=classes)
+    model = undrawn("resnet18", num_classes=classes)
     parameters = sum(parameter.size for parameter in model.parameters())
     assert published(parameters, shape) is None
 
 
 def test_the_table_fits_on_a_terminal_and_csv_has_everything(tmp_path):
-    cost = nr.lens.cost(nr.models.resnet50(num_classes=10), (3, 64, 64), repeats=1)
+    cost = nr.lens.cost(undrawn("resnet50", num_classes=10), (3, 32, 32), repeats=1)
     assert max(map(len, repr(cost).splitlines())) <= 120
     cost.save(tmp_path / "cost.csv")
     with open(tmp_path / "cost.csv", newline="") as file:

@@ -18,7 +18,7 @@ CASES = [
     ("resnet14", {"shortcut": "A"}, (3, 3, 13, 9), True),
     ("resnet8", {"shortcut": "C", "in_channels": 1}, (1, 1, 8, 11), False),
     ("plain8", {}, (3, 3, 12, 9), True),
-    ("resnet50", {"num_classes": 7}, (2, 3, 33, 32), False),
+    ("four bottlenecks", {"num_classes": 7}, (2, 3, 33, 32), False),
 ]
 
 

@@ -19,7 +19,7 @@ CASES = [
     ("resnet8", {"shortcut": "C"}, (2, 3, 9, 9)),
     ("plain14", {}, (3, 3, 12, 9)),
     ("resnet18", {"num_classes": 7}, (2, 3, 40, 33)),
-    ("resnet50", {"num_classes": 7, "stride_in": "1x1"}, (2, 3, 33, 33)),
+    ("four bottlenecks", {"num_classes": 7, "stride_in": "1x1"}, (2, 3, 33, 33)),
 ]
 
 

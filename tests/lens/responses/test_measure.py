@@ -13,7 +13,7 @@ CASES = [
     ("resnet14", {"shortcut": "B"}, (4, 3, 12, 9)),
     ("plain14", {}, (4, 3, 12, 9)),
     ("resnet18", {"num_classes": 7}, (2, 3, 40, 33)),
-    ("resnet50", {"num_classes": 7}, (2, 3, 33, 33)),
+    ("four bottlenecks", {"num_classes": 7}, (2, 3, 33, 33)),
 ]
 
 

@@ -48,8 +48,18 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        pytest.param(
+            *(name, training),
+            marks=pytest.mark.slow if name == "four bottlenecks" and training else (),
+            id=f"{name}-{'training' if training else 'evaluation'}",
+        )
+        for name in NETWORKS
+        for training in (True, False)
+    ],
+)
 def test_each_part_is_the_sum_over_its_paths(torch, oracle, paths, rng, name, training):
     model, twin = NETWORKS[name](oracle)
     state = random_state(model, rng)

@@ -48,4 +48,9 @@ def both(name, says, value, storages=None):
     simple(f"{name}_legacy", says, legacy(value, storages))
 
 
-from . import archives, bombs, programs, tensors  # noqa: E402, F401
+from . import archives, programs, tensors  # noqa: E402, F401
+
+_before = set(CASES)
+from . import bombs  # noqa: E402, F401
+
+BOMBS = sorted(CASES.keys() - _before)
