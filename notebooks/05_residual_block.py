@@ -444,7 +444,9 @@ with nr.lens.bugs.inject("in_place_addition_corrupts_cache"):
 spoilt = [
     name for name, p in two.named_parameters() if not np.allclose(p.grad, right[name])
 ]
-print("two blocks: grad_x right:", np.allclose(grad_wrong, grad_two), "; wrong:", spoilt)
+print(
+    "two blocks: grad_x right:", np.allclose(grad_wrong, grad_two), "; wrong:", spoilt
+)
 assert np.allclose(grad_wrong, grad_two)
 assert spoilt == ["0.conv1.weight", "1.conv1.weight"]
 
