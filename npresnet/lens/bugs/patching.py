@@ -41,8 +41,8 @@ def inject(name: str) -> Iterator[None]:
     --------
     >>> import numpy as np, npresnet as nr
     >>> x = np.zeros((1, 1, 2, 2))
-    >>> _, cache = nr.functional.relu_forward(x)
     >>> with nr.lens.bugs.inject("relu_gradient_one_at_zero"):
+    ...     _, cache = nr.functional.relu_forward(x)
     ...     nr.functional.relu_backward(np.ones_like(x), cache).sum()
     np.float64(4.0)
     """
