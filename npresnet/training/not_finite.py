@@ -138,7 +138,8 @@ class _Trace:
         for own, parameter in module._parameters.items():
             self.note(parameter.grad, f"the gradient of {name}.{own} (backward)")
         for gradient in grad_inputs:
-            self.note(gradient, f"the gradient by the input of {name} (backward)")
+            what = f"the gradient with respect to the input of {name} (backward)"
+            self.note(gradient, what)
 
 
 def _named(model: Module) -> Iterator[tuple[str, Module]]:

@@ -102,9 +102,9 @@ CASES = {
         set_weight("layer3.0.bn1", np.nan),
         "NaN is in layer3.0.bn1.weight before the step",
     ),
-    "gradient by the input": (
+    "gradient with respect to the input": (
         spoil_backward("layer2.0.conv2", np.nan),
-        "NaN is in the gradient by the input of layer2.0.conv2 (backward)",
+        "NaN is in the gradient with respect to the input of layer2.0.conv2 (backward)",
     ),
     "gradient of a weight": (
         spoil_backward("layer3.0.conv1", np.inf, "weight"),
@@ -116,7 +116,7 @@ CASES = {
     ),
     "sum of gradients": (
         spoil_sum_of_gradients,
-        "infinity is in the gradient by the input of layer2.0 (backward)",
+        "infinity is in the gradient with respect to the input of layer2.0 (backward)",
     ),
 }
 

@@ -20,7 +20,7 @@ right_grad_input = reference.conv2d_grad_input
 
 
 def _grad_columns(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
-    """Compute the gradient by the columns, rightly: (N, C, KH, KW, OH, OW)."""
+    """Compute the columns' gradient correctly: (N, C, KH, KW, OH, OW)."""
     N, G = len(grad_output), geometry.groups
     grad_rows = grad_output.reshape(N, G, len(weight) // G, -1)
     kernels = weight.reshape(G, len(weight) // G, -1)

@@ -24,7 +24,8 @@ class GradCam(Looks):
     coarse : ndarray of shape (N, h, w)
         The maps as large as the layer's; `maps` are these, enlarged bilinearly.
     weights : ndarray of shape (N, channels)
-        What each feature map counts for: the mean of the score's gradient by it.
+        What each feature map counts for: the mean of the score's gradient with
+        respect to it.
     """
 
     layer: str

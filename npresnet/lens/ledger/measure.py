@@ -35,9 +35,9 @@ def ledger(
 ) -> Ledger:
     """Follow the gradient through every residual block, and keep the books.
 
-    At each block the gradient by the output meets the ReLU after the addition, which
-    stops it where it is closed. What passes goes both ways; what comes out of the
-    shortcut and of the branch adds up to what the block hands on::
+    At each block the gradient with respect to the output meets the ReLU after the
+    addition, which stops it where it is closed. What passes goes both ways; what comes
+    out of the shortcut and of the branch adds up to what the block hands on::
 
         grad_sum   = grad_output * (output > 0)
         grad_input = shortcut_backward(grad_sum) + branch_backward(grad_sum)

@@ -29,14 +29,14 @@ class LedgerRow:
     name : str
         Path in the model, as in ``layer1.0``.
     grad_output_norm : float
-        Of the gradient by the block's output, which comes from above.
+        Of the gradient with respect to the block's output, which comes from above.
     masked_fraction : float
         Share of the elements at which the ReLU after the addition is closed.
     stopped_share : float
         Share of the norm that this ReLU takes away:
         ``1 - grad_sum_norm / grad_output_norm``; 0 where nothing came.
     grad_sum_norm : float
-        Of the gradient by the sum, which goes both ways.
+        Of the gradient with respect to the sum, which goes both ways.
     grad_shortcut_norm : float or None
         Of what comes out of the shortcut; None in a plain block.
     grad_branch_norm : float
@@ -101,7 +101,8 @@ class Ledger(Result):
         return (
             f"{self.network}, {batch_note(self.images, self.training)}: loss "
             f"{self.loss:.4f} nats\n"
-            f"norms: by the logits {self.grad_logits_norm:.3e}, by the images "
+            f"norm of the gradient with respect to the logits "
+            f"{self.grad_logits_norm:.3e}, to the images "
             f"{self.grad_images_norm:.3e}{growth}"
         )
 

@@ -41,7 +41,7 @@ def saliency(
         one.
     grey : bool
         Whether all channels hold the same image, as those of the digits do: then only
-        the sum of the gradients by the channels means anything.
+        the sum of the gradients with respect to the channels means anything.
     classes : sequence of str, optional
         Names of the classes, for tables and pictures.
     names : sequence of str or int, optional

@@ -28,7 +28,7 @@ class Saliency(Looks):
     gradients: Array
     grey: bool
 
-    title = "Saliency: the gradient of the score by the image"
+    title = "Saliency: the gradient of the score with respect to the image"
     over = False
 
     def method(self) -> str:

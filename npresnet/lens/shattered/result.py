@@ -42,7 +42,7 @@ class ShatteredRow:
 
 @dataclass(frozen=True, repr=False)
 class Shattered(Result):
-    """Autocorrelation of the gradient by the image, along lines between images.
+    """How alike the gradients of neighbours are, along lines between images.
 
     Attributes
     ----------

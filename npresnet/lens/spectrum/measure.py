@@ -36,7 +36,7 @@ def spectrum(
     *,
     progress: Progress | None = None,
 ) -> Spectrum:
-    """Split the gradient by the images by the number of branches that it crossed.
+    """Split the images' gradient by the number of branches that it crossed.
 
     A network of L residual blocks has 2**L paths from the loss to the images: at each
     block along the shortcut or through the branch. Once the forward pass is done,
@@ -122,7 +122,7 @@ def spectrum(
 
 
 class Split(NamedTuple):
-    """The gradient by the images, and the parts that it is the sum of."""
+    """The gradient with respect to the images, and the parts that it is the sum of."""
 
     loss: float
     gradient: Array  # (N, C, H, W): by the ordinary backward pass
@@ -154,7 +154,7 @@ def split_gradient(
 def _ordinary_pass(
     model: Module, step: Step, blocks: list[ResidualBlock]
 ) -> tuple[Array, Array]:
-    """Go backward as always: gradients by the last block's output, by the images."""
+    """Go backward as always: return the gradients of the last block and the images."""
     if len(set(blocks)) < len(blocks):
         raise ValueError("model: expected every block to be called once a forward pass")
     passed: list[tuple[Module, Array, Array]] = []  # block, grad in, grad out

@@ -45,7 +45,7 @@ class SpectrumRow:
 
 @dataclass(frozen=True, repr=False)
 class Spectrum(Result):
-    """The gradient by the images, as a sum over path lengths.
+    """The gradient with respect to the images, as a sum over path lengths.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Spectrum(Result):
     loss : float
         Mean cross entropy, in nats.
     gradient_norm : float
-        Of the ordinary gradient by the images.
+        Of the ordinary gradient with respect to the images.
     total_error : float
         How far the parts' sum is from the ordinary gradient, relative to its norm.
     """

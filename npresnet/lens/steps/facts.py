@@ -114,7 +114,7 @@ class StepFacts:
 
     @property
     def formulas(self) -> dict[str, str]:
-        """LaTeX of everything: the forward pass, and the gradient by each argument."""
+        """LaTeX of everything: the forward pass, and each argument's gradient."""
         details = self.details
         parameters = {
             name: details.parameters[name]

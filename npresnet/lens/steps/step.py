@@ -34,7 +34,8 @@ class Step(StepFacts):
         What went in and came out in the forward pass. An addition has two inputs and a
         fork two outputs, the branch's first.
     grad_outputs, grad_inputs : tuple of ndarray
-        Gradients by the outputs, which came, and by the inputs, which were handed on.
+        Gradients with respect to the outputs, which came, and to the inputs, which
+        were handed on.
     expected : tuple of ndarray
         What the operations behind it, nearer to the loss, handed on: `grad_outputs`, in
         a network whose backward pass is wired as its forward pass.

@@ -189,7 +189,7 @@ def test_no_gradient_at_all_is_a_row_of_zeros(rng):
     result = ledger(model, x, np.array([4, 4, 4]))
     assert result.rows[-1].grad_output_norm == result.rows[0].stopped_share == 0
     assert result.rows[0].cosine is None
-    assert "norms: by the logits 0.000e+00" in repr(result)
+    assert "with respect to the logits 0.000e+00" in repr(result)
 
 
 def test_an_exploding_gradient_is_measured_not_hidden(rng):
