@@ -40,8 +40,8 @@ def cost(model: Module, input_shape: tuple[int, int, int], *, repeats: int = 0) 
     repeats : int
         Forward and backward passes to time, after one that warms up; by default times
         are not measured. Every layer is timed on what came to it in one pass of the
-        whole model, with a random gradient of the output. The machine's peak is measured
-        along with them, in less than a second.
+        whole model, with a random gradient of the output. The machine's peak is
+        measured along with them, in less than a second.
 
     Returns
     -------

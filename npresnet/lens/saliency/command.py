@@ -31,8 +31,9 @@ def command(
     """Show which pixels a class's score depends on most.
 
     The gradient of the score with respect to the image, for the class that is predicted
-    or any other (Simonyan et al. 2013, arXiv 1312.6034). Per image: the class, its score
-    and probability, where the map has its peak, and on how few pixels half of it lies.
+    or any other (Simonyan et al. 2013, arXiv 1312.6034). Per image: the class, its
+    score and probability, where the map has its peak, and on how few pixels half of it
+    lies.
 
     Try:
       npresnet lens saliency runs/NAME --out looks
