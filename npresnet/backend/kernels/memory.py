@@ -10,8 +10,8 @@ arenas of that kind: with fewer pages, processors look less often for where one 
 
 There is no lock: a thread that dies in a fork, or that a signal handler interrupts,
 could not open it. A caller that wants memory takes a reference to it first, and keeps
-it if nobody else has one: of two that come at once, one or both go away. What must not be done twice at a
-time is a single instruction to Python, such as `list.pop`.
+it if nobody else has one: of two that come at once, one or both go away. What must not
+be done twice at a time is a single instruction to Python, such as `list.pop`.
 """
 
 from __future__ import annotations
