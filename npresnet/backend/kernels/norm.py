@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend import reference
-from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.elementwise import blocks, flat, room_like
 from npresnet.backend.threads import parallel_for
 
@@ -84,7 +84,7 @@ def batch_norm_normalize(
 ) -> Array:
     """See `reference.batch_norm_normalize`."""
     out, row = room_like(x)
-    vectors = mean, inverse_std, weight, bias
+    vectors = tuple(map(dense, (mean, inverse_std, weight, bias)))
     segment, length, count = segments(x.size, x.shape[1])
     parallel_for(_normalize, count, row, flat(x), *vectors, segment, length)
     return out
@@ -94,6 +94,7 @@ def batch_norm_grad_sums(
     grad_output: Array, x: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array]:
     """See `reference.batch_norm_grad_sums`."""
+    mean, inverse_std = dense(mean), dense(inverse_std)
     segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
@@ -146,7 +147,7 @@ def batch_norm_grad_input(
 ) -> Array:
     """See `reference.batch_norm_grad_input`."""
     grad_input, row = room_like(x)
-    vectors = mean, inverse_std, scale, mean_grad, mean_grad_x_hat
+    vectors = tuple(map(dense, (mean, inverse_std, scale, mean_grad, mean_grad_x_hat)))
     segment, length, count = segments(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
     parallel_for(_grad_input, count, *images, *vectors, segment, length)

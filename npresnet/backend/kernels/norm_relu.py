@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend.kernels.compile import kernel
+from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.elementwise import flat, room_like, stopped
 from npresnet.backend.kernels.norm import (
     add_products,
@@ -37,7 +37,7 @@ def batch_norm_relu(
 ) -> Array:
     """See `reference.batch_norm_relu`."""
     out, row = room_like(x)
-    vectors = mean, inverse_std, weight, bias
+    vectors = tuple(map(dense, (mean, inverse_std, weight, bias)))
     segment, length, count = segments(x.size, x.shape[1])
     if residual is None:
         parallel_for(_normalize_relu, count, row, flat(x), *vectors, segment, length)
@@ -51,6 +51,7 @@ def batch_norm_relu_grad_sums(
     grad_output: Array, out: Array, x: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array, Array]:
     """See `reference.batch_norm_relu_grad_sums`."""
+    mean, inverse_std = dense(mean), dense(inverse_std)
     grad_sum, row = room_like(x)
     segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
@@ -68,7 +69,7 @@ def rectified_batch_norm_grad_sums(
     bias: Array,
 ) -> tuple[Array, Array]:
     """See `reference.rectified_batch_norm_grad_sums`."""
-    vectors = mean, inverse_std, weight, bias
+    vectors = tuple(map(dense, (mean, inverse_std, weight, bias)))
     segment, length, count = segments(x.size, x.shape[1])
     sums, products = empty_sums(count, x.shape[1])
     images = flat(grad_output), flat(x)
@@ -79,7 +80,7 @@ def rectified_batch_norm_grad_sums(
     def masked() -> Array:
         return stopped(grad_output, batch_norm_relu(x, *vectors))
 
-    return totals(sums, products, masked, x, mean, inverse_std)
+    return totals(sums, products, masked, x, *vectors[:2])
 
 
 def rectified_batch_norm_grad_input(
@@ -94,7 +95,7 @@ def rectified_batch_norm_grad_input(
 ) -> Array:
     """See `reference.rectified_batch_norm_grad_input`."""
     grad_input, row = room_like(x)
-    vectors = mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
+    vectors = tuple(map(dense, (mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat)))
     segment, length, count = segments(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
     parallel_for(_rectified_grad_input, count, *images, *vectors, segment, length)
