@@ -95,7 +95,8 @@ def rectified_batch_norm_grad_input(
 ) -> Array:
     """See `reference.rectified_batch_norm_grad_input`."""
     grad_input, row = room_like(x)
-    vectors = tuple(map(dense, (mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat)))
+    affine = mean, inverse_std, weight, bias
+    vectors = tuple(map(dense, (*affine, mean_grad, mean_grad_x_hat)))
     segment, length, count = segments(x.size, x.shape[1])
     images = row, flat(grad_output), flat(x)
     parallel_for(_rectified_grad_input, count, *images, *vectors, segment, length)
