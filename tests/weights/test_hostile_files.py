@@ -11,7 +11,7 @@ import pytest
 import safetensors  # noqa: F401  (imported by load)
 
 from npresnet import weights
-from npresnet.untrusted import pickles
+from npresnet.untrusted import _pickle_machine
 from npresnet.untrusted.pickle_values import Placeholder
 
 from .craft import SIX
@@ -74,7 +74,8 @@ def test_there_are_at_least_forty_hostile_files():
 def lower_limits(monkeypatch):
     """Let bombs reach a pickle's limits twenty times sooner."""
     for name in ("MAX_STEPS", "MAX_MEMO"):
-        monkeypatch.setattr(pickles, name, getattr(pickles, name) // 20)
+        limit = getattr(_pickle_machine, name)
+        monkeypatch.setattr(_pickle_machine, name, limit // 20)
 
 
 @pytest.mark.parametrize("case", CASES)

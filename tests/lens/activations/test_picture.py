@@ -6,6 +6,8 @@ from npresnet.lens.activations import ActivationRow, Activations
 from npresnet.lens.activations.picture import activations
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 NAMES = ["relu", "layer1.0.relu#1", "layer1.0.relu#2", "layer2.0.relu"]
 MEANS, DEVIATIONS = [0.1, 0.2, 0.3, 0.4], [1.0, 0.5, 0.6, 0.7]
 ZEROS, DEAD = [0.5, 0.6, 0.2, 0.9], [0.0, 0.25, 0.0, 0.125]

@@ -6,6 +6,8 @@ from npresnet.lens.cost import Cost, CostRow
 from npresnet.lens.cost.picture import costs
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 
 def test_stages_are_named_where_there_is_room(tmp_path):
     names = ["conv1", *[f"layer1.{i}" for i in range(30)], "fc"]

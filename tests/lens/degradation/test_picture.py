@@ -6,6 +6,8 @@ from npresnet.lens.degradation import Curve, Degradation, DegradationRow
 from npresnet.lens.degradation.picture import degradation
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 RUNS = [
     ("plain", 8, 0, (2.0, 0.5), 0.05),
     ("plain", 8, 1, (2.0, 0.7), 0.07),

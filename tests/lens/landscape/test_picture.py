@@ -7,6 +7,8 @@ from npresnet.lens.landscape import Landscape, LandscapeRow
 from npresnet.lens.landscape.picture import landscapes
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 AT = np.linspace(-1, 1, 21)
 SQUARES = AT[:, None] ** 2 + AT**2
 

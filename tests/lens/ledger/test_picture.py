@@ -15,6 +15,8 @@ from npresnet.lens.ledger import Ledger, LedgerRow
 from npresnet.lens.ledger.picture import river, write_norm
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 NAMES = ["layer1.0", "layer1.1", "layer2.0"]
 
 

@@ -8,6 +8,8 @@ from npresnet.lens.lesion import DeletionRow, Lesions, RemovalRow, ReorderingRow
 from npresnet.lens.lesion.picture import lesions
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 
 def removal(count, accuracy, low, high):
     return RemovalRow(count, 5, accuracy, low, high, 1.0, 1.0, 1.0)

@@ -6,6 +6,8 @@ import pytest
 from npresnet.lens.log.picture import Panel, over_time
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 VALUES = np.array([[1.0, 10.0, np.nan], [0.0, 5.0, 1000.0]])
 
 

@@ -6,6 +6,8 @@ import pytest
 from npresnet.lens.responses import ResponseRow, Responses
 from npresnet.lens.responses.picture import responses
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 
 def result(network, deviations):
     rows = tuple(ResponseRow("conv", float(value), 0.0, 1) for value in deviations)

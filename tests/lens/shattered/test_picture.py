@@ -7,6 +7,8 @@ from npresnet.lens.shattered import Shattered, ShatteredRow
 from npresnet.lens.shattered.picture import autocorrelations
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 LAGS = np.arange(9)
 WHITE, BROWNIAN = np.where(LAGS == 0, 1, -0.01), 1 - 0.02 * LAGS
 

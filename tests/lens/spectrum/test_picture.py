@@ -9,6 +9,8 @@ from npresnet.lens.spectrum import Spectrum, SpectrumRow
 from npresnet.lens.spectrum.picture import path_lengths
 from npresnet.plots import style
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 PATHS = [math.comb(14, k) for k in range(15)]
 SHARES = np.array([0.1, 0.3, 0.5, 0.2, -0.1, *[0.0] * 10])
 NORMS = np.array([1e-3, 1e-2, 0.3, 0.2, 1e-4, *[0.0] * 10])

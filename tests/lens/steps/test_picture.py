@@ -6,6 +6,8 @@ import pytest
 import npresnet as nr
 from npresnet.lens.steps.picture import gradient_steps
 
+pytestmark = pytest.mark.drawn  # pictures are what is tested here
+
 
 def test_the_norms_are_drawn_by_way(rng):
     x = rng.standard_normal((2, 3, 8, 8), dtype=np.float32)
