@@ -31,7 +31,6 @@ SHORT_LAST_BLOCK = (
     test_conv.Case((81, 40, 2, 2), (7, 40, 1, 1), bias=True),
     test_conv.Case((49, 16, 1, 1), (16, 16, 3, 3), padding=1),
 )
-some = settings(deadline=None, derandomize=True, max_examples=10)
 
 
 def run_guarded(family, setting, at, dtype):
@@ -49,7 +48,7 @@ def run_guarded(family, setting, at, dtype):
                 getattr(kernels, name)(*values)
 
 
-def run_family(family, dtype):
+def run_family(family, dtype, examples):
     def run(setting):
         for at in ("begin", "end"):
             run_guarded(family, setting, at, dtype)
@@ -57,17 +56,18 @@ def run_family(family, dtype):
     hard = (*family.hard, family.large)
     for setting in (*hard, *SHORT_LAST_BLOCK) if "conv2d" in family.names else hard:
         run(setting)
+    some = settings(deadline=None, derandomize=True, max_examples=examples)
     some(given(family.settings)(run))()
 
 
-def main(*, all_operations):
+def main(*, all_operations, examples):
     faulthandler.enable()
     for family in FAMILIES:
         if all_operations:
-            run_family(family, np.float32)
-            run_family(family, np.float64)
+            run_family(family, np.float32, examples)
+            run_family(family, np.float64, examples)
         elif {"conv2d", "linear"} & set(family.names):
-            run_family(family, np.float32)
+            run_family(family, np.float32, examples)
 
 
 # Decides on the vectors' width as if the host had these features, after Numba has read
@@ -81,7 +81,7 @@ numba.config.CPU_FEATURES = {features!r}
 PROGRAM = """\
 from tests.backend import test_bounds
 print(test_bounds.vectors.vector_bits())
-test_bounds.main(all_operations={all_operations})
+test_bounds.main(all_operations={all_operations}, examples={examples})
 """
 
 
@@ -101,8 +101,12 @@ def assert_all_stay_inside(program, **environment):
 
 
 @linux
-def test_no_kernel_leaves_its_arrays():
-    program = PROGRAM.format(all_operations=True)
+@pytest.mark.parametrize(
+    "examples",
+    [10, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+)
+def test_no_kernel_leaves_its_arrays(examples):
+    program = PROGRAM.format(all_operations=True, examples=examples)
     assert assert_all_stay_inside(program) == vectors.vector_bits()
 
 
@@ -113,7 +117,7 @@ def test_no_kernel_leaves_its_arrays():
 def test_no_kernel_of_another_host_does_either(bits, features):
     # What is made of tiles, whose sizes follow the host; the rest is plain loops.
     program = AS_ANOTHER_HOST.format(features=features)
-    program += PROGRAM.format(all_operations=False)
+    program += PROGRAM.format(all_operations=False, examples=25)
     kept = Path(os.environ["NPRESNET_CACHE_DIR"]) / f"as-if-{bits}-bits"
     used = assert_all_stay_inside(program, NPRESNET_CACHE_DIR=str(kept))
     assert used == bits
