@@ -146,60 +146,58 @@ class InferenceModel(Module):
 # ----------------------------------------------------------------- folding
 
 
-def _folded(module: Module, done: dict[int, Module]) -> Module:
+def _folded(module: Module, done: dict[Module, Module]) -> Module:
     """Return what a module becomes; `done` remembers those that are met again."""
-    if id(module) not in done:
-        done[id(module)] = _fold_module(module, done)
-    return done[id(module)]
+    if module not in done:
+        done[module] = _fold_module(module, done)
+    return done[module]
 
 
-def _fold_module(module: Module, done: dict[int, Module]) -> Module:
-    if is_as_written(module):
-        kind = type(module)
-        if kind is Sequential:
-            return _fold_row(module, done)
-        if kind in (BasicBlock, Bottleneck, PlainBlock) and _is_foldable(module):
-            return FusedBlock(module, done)  # type: ignore[arg-type]
-        if kind is ResNet and _is_written(module, "conv1", "bn1", "relu"):
-            return FusedResNet(module, done)  # type: ignore[arg-type]
-        if kind is PooledConv and _is_written(module, "bn", "relu"):
-            return FusedPooledConv(module)  # type: ignore[arg-type]
+def _fold_module(module: Any, done: dict[Module, Module]) -> Module:
+    if _is(module, Sequential):
+        return _fold_row(module, done)
+    if any(_is(module, kind) for kind in (BasicBlock, Bottleneck, PlainBlock)):
+        pairs = module.layers()
+        if _is(module.relu, ReLU) and all(_is_pair(*pair) for pair in pairs):
+            return FusedBlock(module, done)
+    elif _is(module, ResNet):
+        if _is_pair(module.conv1, module.bn1) and _is(module.relu, ReLU):
+            return FusedResNet(module, done)
+    elif _is(module, PooledConv):
+        if _is(module.bn, BatchNorm2d) and _is(module.relu, ReLU):
+            return FusedPooledConv(module)
     for name, child in list(module.named_children()):
         folded = _folded(child, done)
         if folded is not child:
             setattr(module, name, folded)
-    return module
+    return module  # type: ignore[no-any-return]
 
 
-def _is_written(module: Module, *names: str) -> bool:
-    """Tell whether parts of a module are layers of ours, with their own methods."""
-    return all(is_as_written(getattr(module, name)) for name in names)
+def _is(module: Any, kind: type[Module]) -> bool:
+    """Tell whether a module is of just this kind, with all its passes as written."""
+    return type(module) is kind and is_as_written(module)
 
 
-def _is_foldable(block: Any) -> bool:
-    layers = [part for pair in block.layers() for part in pair]
-    return all(map(is_as_written, [*layers, block.relu]))
+def _is_pair(conv: Any, bn: Any) -> bool:
+    return _is(conv, Conv2d) and _is(bn, BatchNorm2d)
 
 
-def _fold_row(row: Any, done: dict[int, Module]) -> Module:
+def _fold_row(row: Sequential, done: dict[Module, Module]) -> Module:
     """Fold convolutions of a `Sequential` with the batch norm and ReLU behind them.
 
     Those leave an identity in their place, so that the others keep their names.
     """
-    modules = list(row)
+    modules: list[Any] = list(row)
     folded: list[Module] = []
     while modules:
-        conv, *after = modules
+        first, second, third = [*modules, None, None][:3]
         taken = 1
-        if type(conv) is Conv2d and after and type(after[0]) is BatchNorm2d:
-            bn = after[0]
-            if is_as_written(conv) and is_as_written(bn):
-                relu = after[1] if len(after) > 1 else None
-                rectify = type(relu) is ReLU and is_as_written(relu)
-                folded.append(_convolution(conv, bn, rectify=rectify))
-                taken = 3 if rectify else 2
-        if taken == 1:
-            folded.append(_folded(conv, done))
+        if _is_pair(first, second):
+            rectify = _is(third, ReLU)
+            folded.append(_convolution(first, second, rectify=rectify))
+            taken = 3 if rectify else 2
+        else:
+            folded.append(_folded(first, done))
         folded += [Sequential() for _ in range(taken - 1)]
         modules = modules[taken:]
     return Sequential(*folded)
@@ -208,7 +206,7 @@ def _fold_row(row: Any, done: dict[int, Module]) -> Module:
 class FusedResNet(Module):
     """A `ResNet` of folded parts."""
 
-    def __init__(self, model: ResNet, done: dict[int, Module]) -> None:
+    def __init__(self, model: ResNet, done: dict[Module, Module]) -> None:
         super().__init__()
         self.conv1 = _convolution(model.conv1, model.bn1, rectify=True)
         self.maxpool = Sequential() if model.maxpool is None else model.maxpool
@@ -360,7 +358,9 @@ def _convolution(
 class FusedBlock(Module):
     """A block of any kind: convolutions in a row, the last one adds the shortcut."""
 
-    def __init__(self, block: BasicBlock | Bottleneck, done: dict[int, Module]) -> None:
+    def __init__(
+        self, block: BasicBlock | Bottleneck, done: dict[Module, Module]
+    ) -> None:
         super().__init__()
         self.convs = Sequential(
             *(_convolution(conv, bn, rectify=True) for conv, bn in block.layers())

@@ -163,6 +163,32 @@ def test_replaced_methods_are_honoured(where, rng, monkeypatch):
     assert np.abs(plain(x) - twin(x)).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("owner", "part"),
+    [
+        *(("block", part) for part in ("relu", "bn1", "bn2", "conv2")),
+        *(("stem", part) for part in ("relu", "bn1")),
+    ],
+)
+def test_other_layers_in_the_places_of_ours_are_honoured(owner, part, rng):
+    model = trained("resnet8", np.float64, rng)
+    where = model.layer1[0] if owner == "block" else model
+    setattr(where, part, nr.nn.Sequential())  # the identity; all are 16 to 16 channels
+    assert_twin_agrees(model, rng.standard_normal((2, 3, 9, 8)))
+
+
+def test_a_stem_of_several_convolutions_is_taken(rng):
+    model = trained("resnet8", np.float64, rng)
+    model.conv1 = nr.nn.Sequential(
+        nr.nn.Conv2d(3, 5, 3, padding=1, **F64),
+        nr.nn.BatchNorm2d(5, dtype=np.float64),
+        nr.nn.ReLU(),
+        nr.nn.Conv2d(5, 16, 3, padding=1, **F64),
+    )
+    twin = assert_twin_agrees(model, rng.standard_normal((2, 3, 9, 8)))
+    assert type(twin.layer1[0]).__name__ == "FusedBlock"
+
+
 def test_a_twins_parts_have_the_models_names_and_can_be_replaced(rng):
     model = trained("resnet8", np.float64, rng)
     twin = nr.inference(model)
