@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         using_algorithm,
         using_backend,
     )
-    from npresnet.compiler import inference
+    from npresnet.compiler import compile, inference
     from npresnet.nn import no_grad
 
 _ROOMS = (
@@ -65,11 +65,13 @@ _SWITCHES = {
     "get_threads": "npresnet.backend",
     "set_threads": "npresnet.backend",
     "no_grad": "npresnet.nn",
+    "compile": "npresnet.compiler",
     "inference": "npresnet.compiler",
 }
 
 __all__ = [
     "backend",
+    "compile",
     "compiler",
     "course",
     "data",

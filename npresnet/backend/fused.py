@@ -117,3 +117,10 @@ def rectified_batch_norm_grad_input(
     return compiled.rectified_batch_norm_grad_input(
         grad_output, x, mean, inverse_std, weight, bias, mean_grad, mean_grad_x_hat
     )
+
+
+def relu_grad_below(grad_output: Array, out: Array) -> Array:
+    """Do `relu_grad` by what the ReLU gave, where no mask was kept."""
+    if is_plain():
+        return quietly(reference.relu_grad_below, grad_output, out)
+    return compiled.relu_grad_below(grad_output, out)

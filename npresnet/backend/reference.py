@@ -442,7 +442,7 @@ def batch_norm_relu_grad_sums(
     Below the ReLU, the gradient is that of the normalised x and of the residual alike:
     (N, C, H, W). The sums are those of `batch_norm_grad_sums`: two vectors (C,).
     """
-    grad_sum = _stopped(grad_output, out)
+    grad_sum = relu_grad_below(grad_output, out)
     return grad_sum, *batch_norm_grad_sums(grad_sum, x, mean, inverse_std)
 
 
@@ -459,7 +459,7 @@ def rectified_batch_norm_grad_sums(
     What the ReLU gave follows from x, so it need not have been kept.
     """
     out = batch_norm_relu(x, mean, inverse_std, weight, bias)
-    return batch_norm_grad_sums(_stopped(grad_output, out), x, mean, inverse_std)
+    return batch_norm_grad_sums(relu_grad_below(grad_output, out), x, mean, inverse_std)
 
 
 def rectified_batch_norm_grad_input(
@@ -475,7 +475,7 @@ def rectified_batch_norm_grad_input(
     """Do `batch_norm_grad_input`, below a ReLU without a residual: (N, C, H, W)."""
     out = batch_norm_relu(x, mean, inverse_std, weight, bias)
     return batch_norm_grad_input(
-        _stopped(grad_output, out),
+        relu_grad_below(grad_output, out),
         x,
         mean,
         inverse_std,
@@ -485,6 +485,6 @@ def rectified_batch_norm_grad_input(
     )
 
 
-def _stopped(grad_output: Array, out: Array) -> Array:
+def relu_grad_below(grad_output: Array, out: Array) -> Array:
     """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
     return np.where(out <= 0, out.dtype.type(0), grad_output)

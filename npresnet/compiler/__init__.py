@@ -4,6 +4,13 @@ The networks in `npresnet.models` are what one reads and trains; nothing in them
 of this room.
 """
 
+from npresnet.compiler.compiled import CompiledModel, CompiledStep, compile
 from npresnet.compiler.folding import InferenceModel, inference
 
-__all__ = ["InferenceModel", "inference"]
+__all__ = [
+    "CompiledModel",
+    "CompiledStep",
+    "InferenceModel",
+    "compile",
+    "inference",
+]

@@ -6,6 +6,9 @@ that a reader finds, and a debugger stops at, the lines that compute. Its door i
 only while somebody watches: `Module` then looks up ``backward`` through
 `_found_through_the_door`, which finds what Python would find (the class's method, a
 subclass's, one that was set on the instance) and tells the watchers after the call.
+
+By the same door, `standing_in` lets others take the place of layers' passes, for those
+who want to know what a network's own lines would do without having it done.
 """
 
 from __future__ import annotations
@@ -87,9 +90,32 @@ def watching(
             raise TypeError(f"{name} must be a function or None, got {kind}")
     with ExitStack() as stack:
         if backward is not None:
-            stack.enter_context(_backward_doors())
+            stack.enter_context(_doors())
         stack.enter_context(_watchers.set_to(_Watcher(forward, backward)))
         yield
+
+
+# What may take the place of a module's pass: called as stand_in(module, "forward") or
+# (module, "backward"), it returns a function, or None for the module's own.
+StandIn = Callable[[Any, str], Callable[..., Any] | None]
+
+_stand_in: Switch[StandIn | None] = Switch("stand-in", None)
+
+
+@contextmanager
+def standing_in(stand_in: StandIn) -> Iterator[None]:
+    """Let other functions be found in the place of modules' passes, within a block.
+
+    Only this thread and context find them. Modules for which there is none keep their
+    own passes, which meet the others' in turn.
+    """
+    with _doors(), _stand_in.set_to(stand_in):
+        yield
+
+
+def is_watched() -> bool:
+    """Tell whether somebody watches modules here."""
+    return _watchers.get() is not _NOBODY
 
 
 def report_forward(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -111,21 +137,21 @@ def _report_backward(
                 watcher.backward(module, grad_outputs, grad_inputs)
 
 
-# ------------------------------------------------------------------ backward
+# ------------------------------------------------------------- the door itself
 
 _module_class: Any = None
-_open = 0  # blocks of `watching(backward=...)` that are open, in all threads
+_open = 0  # blocks that need the doors and are open, in all threads
 _lock = threading.RLock()
 
 
 def hang_doors(module_class: type) -> None:
-    """Name the class whose `backward` has a door while somebody watches."""
+    """Name the class whose passes have doors while somebody needs them."""
     global _module_class
     _module_class = module_class
 
 
 @contextmanager
-def _backward_doors() -> Iterator[None]:
+def _doors() -> Iterator[None]:
     _count(+1)
     try:
         yield
@@ -147,7 +173,12 @@ def _count(change: int) -> None:
 def _found_through_the_door(module: Any, name: str) -> Any:
     """Look an attribute up as `object` does; around `backward`, put the door."""
     found = object.__getattribute__(module, name)
-    if name != "backward" or _telling.get():
+    if name not in ("forward", "backward") or _telling.get():
+        return found
+    stand_in = _stand_in.get()
+    if stand_in is not None:
+        return stand_in(module, name) or found
+    if name == "forward":
         return found
     if all(watcher.backward is None for watcher in _watchers.all()):
         return found  # somebody watches in another thread

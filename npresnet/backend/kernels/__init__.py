@@ -42,7 +42,7 @@ from npresnet.backend.kernels.conv2d import (
     fused_conv2d,
 )
 from npresnet.backend.kernels.conv2d_grad_weight import conv2d_grad_weight
-from npresnet.backend.kernels.elementwise import add, relu, relu_grad
+from npresnet.backend.kernels.elementwise import add, relu, relu_grad, relu_grad_below
 from npresnet.backend.kernels.linear import (
     linear,
     linear_grad_input,

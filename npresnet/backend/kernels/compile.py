@@ -21,6 +21,7 @@ from numba.core.serialize import dumps
 from numpy.typing import NDArray
 
 from npresnet.backend import kernel_cache
+from npresnet.backend.recording import CannotRecord, here
 from npresnet.backend.undisturbed import undisturbed
 
 # nogil: several threads run one kernel at a time; `threads.pool` tells why they are not
@@ -130,4 +131,8 @@ def dense(array: NDArray[Any]) -> NDArray[Any]:
     """
     if array.flags.carray:  # C-contiguous, aligned and writeable
         return array
+    if here.recording is not None:  # a copy made now would never change again
+        raise CannotRecord(
+            f"an array of shape {array.shape} is not contiguous, aligned and writeable"
+        )
     return np.require(array, requirements=["C", "A", "W"])

@@ -65,11 +65,11 @@ def relu_grad(grad_output: Array, mask: Bits) -> Array:
     return grad_input
 
 
-def stopped(grad_output: Array, out: Array) -> Array:
-    """Go back through the ReLU that gave `out`, which is 0 where it was closed."""
+def relu_grad_below(grad_output: Array, out: Array) -> Array:
+    """See `reference.relu_grad_below`."""
     grad_input, row = room_like(out)
     length, count = blocks(out.size, _CACHE_LINE)
-    parallel_for(_stopped, count, row, flat(grad_output), flat(out), length)
+    parallel_for(_relu_grad_below, count, row, flat(grad_output), flat(out), length)
     return grad_input
 
 
@@ -112,7 +112,7 @@ def _relu_grad(grad_input, grad_output, mask, length, first, last):
 
 
 @kernel
-def _stopped(grad_input, grad_output, out, length, first, last):
+def _relu_grad_below(grad_input, grad_output, out, length, first, last):
     grad_input = grad_input[first * length : last * length]
     grad_output = grad_output[first * length : last * length]
     out = out[first * length : last * length]

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npresnet.backend.recording import here
+
 # Smaller arrays are cheap: the C library keeps their memory anyway.
 _LEAST_BYTES = 1 << 14
 _STEP = 1 << 12  # sizes are rounded up to multiples of this
@@ -186,6 +188,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * dtype.itemsize
     if size < _LEAST_BYTES:
         return np.empty(shape, dtype)
+    if here.recording is not None:
+        return here.recording.allocate(shape, dtype)
     return _buffers.empty(shape, dtype, size)
 
 
@@ -197,5 +201,7 @@ def scratch(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    borrowed = _buffers.borrow(shape, dtype, size) if size >= _LEAST_ALONE else None
+    if size < _LEAST_ALONE or here.recording is not None:
+        return empty(shape, dtype)
+    borrowed = _buffers.borrow(shape, dtype, size)
     return empty(shape, dtype) if borrowed is None else borrowed

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend import reference
+from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.compile import dense, kernel
 from npresnet.backend.kernels.elementwise import blocks, flat, room_like
+from npresnet.backend.recording import here
 from npresnet.backend.threads import parallel_for
 
 Array = NDArray[np.floating[Any]]
@@ -70,9 +72,9 @@ def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
     sums, squares = empty_sums(count, C)
     parallel_for(_statistics, count, sums, squares, row, segment, length)
     mean, variance = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    lost = np.empty(C, np.bool_)
-    _mean_and_variance(mean, variance, lost, sums, squares, row)
-    if lost.any():
+    lost = _doubts(C)
+    parallel_for(_mean_and_variance, 1, mean, variance, lost, sums, squares, row)
+    if here.recording is None and lost.any():
         with np.errstate(all="ignore"):  # as in all that is compiled
             truth = reference.batch_norm_statistics(_chosen(x, lost))
         mean[lost], variance[lost] = truth
@@ -102,10 +104,17 @@ def batch_norm_grad_sums(
     return totals(sums, products, lambda: grad_output, x, mean, inverse_std)
 
 
+def _doubts(channels: int) -> NDArray[np.bool_]:
+    """Make room for whether each channel's sums are not finite."""
+    if here.recording is not None:
+        return here.recording.doubts_of(channels)
+    return np.empty(channels, np.bool_)
+
+
 def empty_sums(count: int, channels: int) -> tuple[Array, Array]:
     """Make room for two sums of every block and channel."""
     shape = count, channels
-    return np.empty(shape, np.float64), np.empty(shape, np.float64)
+    return memory.empty(shape, np.float64), memory.empty(shape, np.float64)
 
 
 def totals(
@@ -119,9 +128,9 @@ def totals(
     """Add up what the blocks have summed: of the gradient, and of it times x_hat."""
     C, dtype = len(inverse_std), inverse_std.dtype
     total, total_x_hat = np.empty(C, dtype), np.empty(C, dtype)
-    lost = np.empty(C, np.bool_)
-    _totals(total, total_x_hat, lost, sums, products, inverse_std)
-    if lost.any():
+    lost = _doubts(C)
+    parallel_for(_totals, 1, total, total_x_hat, lost, sums, products, inverse_std)
+    if here.recording is None and lost.any():
         images = _chosen(gradient(), lost), _chosen(x, lost)
         with np.errstate(all="ignore"):
             truth = reference.batch_norm_grad_sums(
@@ -205,7 +214,7 @@ def fold(out, segment):
 
 
 @kernel
-def _mean_and_variance(mean, variance, lost, sums, squares, x):
+def _mean_and_variance(mean, variance, lost, sums, squares, x, first, last):
     m = len(x) // len(mean)
     for c in range(len(mean)):
         shift, square = 0.0, 0.0
@@ -275,7 +284,7 @@ def add_two_products(sums, products, grads, rows, mean):
 
 
 @kernel
-def _totals(total, total_x_hat, lost, sums, products, inverse_std):
+def _totals(total, total_x_hat, lost, sums, products, inverse_std, first, last):
     for c in range(len(total)):
         g, gx = 0.0, 0.0
         for b in range(len(sums)):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend.kernels.compile import dense, kernel
-from npresnet.backend.kernels.elementwise import flat, room_like, stopped
+from npresnet.backend.kernels.elementwise import flat, relu_grad_below, room_like
 from npresnet.backend.kernels.norm import (
     add_products,
     add_two_products,
@@ -78,7 +78,7 @@ def rectified_batch_norm_grad_sums(
     )
 
     def masked() -> Array:
-        return stopped(grad_output, batch_norm_relu(x, *vectors))
+        return relu_grad_below(grad_output, batch_norm_relu(x, *vectors))
 
     return totals(sums, products, masked, x, *vectors[:2])
 

@@ -34,6 +34,13 @@ def sgd_update(
         with np.errstate(all="ignore"):  # as in all that is compiled
             reference.sgd_update(data, grad, velocity, *settings, nesterov)
         return
+    sgd_update_by(data, grad, velocity, np.array(settings), nesterov)
+
+
+def sgd_update_by(
+    data: Array, grad: Array, velocity: Array, settings: Array, nesterov: bool
+) -> None:
+    """Do `sgd_update` by settings in an array: lr, momentum, keep, weight_decay."""
     flat = data.reshape(-1), dense(grad).reshape(-1), velocity.reshape(-1)
     length, count = blocks(data.size, _CACHE_LINE)
     parallel_for(_sgd_update, count, *flat, settings, nesterov, length)

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npresnet.backend.constants import packings_of
 from npresnet.backend.kernels import memory
+from npresnet.backend.recording import not_recording
 
 Array = NDArray[np.floating[Any]]
 # Makes an array of a shape and a dtype.
@@ -33,5 +34,6 @@ def packed_weight(
     key = weight.shape, order
     packed = packings.get(key)
     if packed is None:
-        packed = packings[key] = pack(memory.empty)
+        with not_recording():
+            packed = packings[key] = pack(memory.empty)
     return packed

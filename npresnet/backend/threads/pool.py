@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npresnet import _signals as signals
+from npresnet.backend.recording import Launch, here
 from npresnet.backend.threads import setting
 
 # How often a worker looks for work before it goes to sleep: longer than the pauses
@@ -151,26 +152,9 @@ class ThreadPool:
 
     def run(self, kernel: Any, iterations: int, threads: int, arguments: Any) -> None:
         """Have so many threads run a compiled kernel together."""
-        launch = self.launchers.get(kernel)
-        if launch is None:
-            from npresnet.backend.threads import jobs
-
-            launch = self.launchers.setdefault(kernel, jobs.Launcher(kernel))
+        launch = self.launcher(kernel)
         with self.lock:
-            if self._shared is None:
-                from npresnet.backend.threads import jobs
-
-                self._shared = jobs.new_shared_state()
-            if self._oversubscription.most is not None or self._dismissed:
-                threads = self._dismiss(threads)
-            awake = threads
-            while len(self._workers) < threads - 1:
-                with signals.held():  # Python's own start of a thread wants that
-                    self._workers.append(_Worker(self._shared, len(self._workers)))
-            for worker in self._workers[: threads - 1]:
-                if worker.is_asleep[0]:
-                    worker.wake()
-                    awake -= 1  # it works when it has woken up
+            threads, awake = self._gather(threads)
             measured = self._oversubscription.to_be_measured() and (
                 awake > 1 or self._oversubscription.most is not None
             )
@@ -184,6 +168,42 @@ class ThreadPool:
         if failed:
             # Which one it was is lost with the thread. Kernels raise nothing else.
             raise MemoryError(f"{kernel.__name__}: no memory for the work of a thread")
+
+    def run_table(self, table: Any, threads: int) -> int:
+        """Do all jobs of a table (see `jobs.run_jobs`); fill in their chunks first."""
+        from npresnet.backend.threads.jobs import run_jobs
+
+        with self.lock:
+            threads, _ = self._gather(threads)
+            table[:, 2] = table[:, 1].clip(1, threads)
+            return int(run_jobs(self._shared, table))
+
+    def launcher(self, kernel: Any) -> Any:
+        """Return what launches a kernel."""
+        launcher = self.launchers.get(kernel)
+        if launcher is None:
+            from npresnet.backend.threads import jobs
+
+            launcher = self.launchers.setdefault(kernel, jobs.Launcher(kernel))
+        return launcher
+
+    def _gather(self, threads: int) -> tuple[int, int]:
+        """Wake who sleeps; return how many threads there are, and how many awake."""
+        if self._shared is None:
+            from npresnet.backend.threads import jobs
+
+            self._shared = jobs.new_shared_state()
+        if self._oversubscription.most is not None or self._dismissed:
+            threads = self._dismiss(threads)
+        awake = threads
+        while len(self._workers) < threads - 1:
+            with signals.held():  # Python's own start of a thread wants that
+                self._workers.append(_Worker(self._shared, len(self._workers)))
+        for worker in self._workers[: threads - 1]:
+            if worker.is_asleep[0]:
+                worker.wake()
+                awake -= 1  # it works when it has woken up
+        return threads, awake
 
     def _dismiss(self, threads: int) -> int:
         """Send workers to sleep that get no processor; return who is left."""
@@ -216,6 +236,9 @@ def parallel_for(kernel: Callable[..., None], iterations: int, *arguments: Any) 
     calls it with chunks of its own. Returns when all are done. What is not compiled is
     run by the caller's thread alone.
     """
+    if here.recording is not None:
+        here.recording.launches.append(Launch(kernel, iterations, arguments))
+        return
     threads = setting.get_threads()
     if iterations < threads:
         threads = iterations
@@ -223,3 +246,13 @@ def parallel_for(kernel: Callable[..., None], iterations: int, *arguments: Any) 
         kernel(*arguments, 0, iterations)
     else:
         _pool.run(kernel, iterations, threads, arguments)
+
+
+def job_of(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return the bytes of a job that `run_table` can do: see `jobs.Launcher.job`."""
+    return _pool.launcher(kernel).job(arguments)
+
+
+def run_table(table: Any) -> int:
+    """Do the jobs of a table on all threads; return which one failed, or -1."""
+    return _pool.run_table(table, setting.get_threads())

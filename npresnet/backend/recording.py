@@ -1,0 +1,125 @@
+"""Recording: what kernels would do is written down, to be done again and again.
+
+Operations of the backend prepare arrays in Python and then launch kernels. Within
+`recording`, launches are collected instead, and large arrays come from whoever records.
+Nothing is computed. `Jobs` does what has been collected, started by one call of
+compiled code. Only operations whose Python does not depend on numbers in arrays can be
+recorded; those of `npresnet.backend` and `fused` that cannot be, say so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Allocate = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
+
+
+class CannotRecord(Exception):
+    """What an operation does depends on more than the shapes of its arrays."""
+
+
+class Launch(NamedTuple):
+    """A kernel, how many iterations it has, and what it is called with."""
+
+    kernel: Any
+    iterations: int
+    arguments: tuple[Any, ...]
+
+
+class Recording:
+    """What has been launched since it began.
+
+    Attributes
+    ----------
+    launches : list of Launch
+        In order. They keep the arrays that they name.
+    allocate : callable
+        Makes room for an array of a shape and dtype.
+    doubts : ndarray of bool
+        After the launches have been done: whether there are channels whose sums are
+        not finite, which kernels leave to Python.
+    """
+
+    def __init__(self, allocate: Allocate, doubts: NDArray[np.bool_]) -> None:
+        self.launches: list[Launch] = []
+        self.allocate = allocate
+        self.doubts = doubts
+        self._doubts_used = 0
+
+    def doubts_of(self, channels: int) -> NDArray[np.bool_]:
+        """Return room for so many more doubts."""
+        begin = self._doubts_used
+        self._doubts_used += channels
+        return self.doubts[begin : self._doubts_used]
+
+
+class _Here(threading.local):
+    recording: Recording | None = None
+
+
+here = _Here()
+
+
+@contextmanager
+def recording(allocate: Allocate, doubts: NDArray[np.bool_]) -> Iterator[Recording]:
+    """Collect launches, of this thread, within a ``with`` block.
+
+    `doubts` has room for the channels of all batch norms.
+    """
+    before, here.recording = here.recording, Recording(allocate, doubts)
+    try:
+        yield here.recording
+    finally:
+        here.recording = before
+
+
+@contextmanager
+def not_recording() -> Iterator[None]:
+    """Compute as ever within a ``with`` block: what is done once is no launch."""
+    before, here.recording = here.recording, None
+    try:
+        yield
+    finally:
+        here.recording = before
+
+
+class Jobs:
+    """Launches, laid out in memory for compiled code to do in order.
+
+    Parameters
+    ----------
+    launches : list of Launch
+        As recorded. Their arrays stay where they are for as long as this lives.
+    """
+
+    def __init__(self, launches: list[Launch]) -> None:
+        from npresnet.backend.threads.pool import job_of
+
+        self._launches = launches  # keeps the arrays
+        jobs = [job_of(launch.kernel, launch.arguments) for launch in launches]
+        ends = np.cumsum([0, *(-(-job.size // 64) * 64 for job in jobs)])
+        self._memory = np.zeros(int(ends[-1]) + 64, np.uint8)
+        begin = -self._memory.ctypes.data % 64
+        for job, end in zip(jobs, ends[:-1], strict=True):
+            self._memory[begin + end : begin + end + job.size] = job
+        self._table = np.zeros((len(jobs), 3), np.int64)
+        self._table[:, 0] = self._memory.ctypes.data + begin + ends[:-1]
+        self._table[:, 1] = [launch.iterations for launch in launches]
+
+    def __len__(self) -> int:
+        return len(self._launches)
+
+    def run(self) -> None:
+        """Do all of them, on as many threads as are set."""
+        from npresnet.backend.threads.pool import run_table
+
+        failed = run_table(self._table)
+        if failed >= 0:
+            name = self._launches[failed].kernel.__name__
+            raise MemoryError(f"{name}: no memory for the work of a thread")

@@ -1,0 +1,380 @@
+"""``compile``: a network, or a whole training step, run as a program."""
+
+from __future__ import annotations
+
+import operator
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npresnet import _arguments
+from npresnet._plain import plain
+from npresnet.backend import get_algorithm, get_backend
+from npresnet.compiler.as_written import functions_are_as_written
+from npresnet.compiler.symbols import CannotCompile
+from npresnet.nn import Gradient, Module, modes
+from npresnet.nn.doors import is_watched
+
+if TYPE_CHECKING:
+    from npresnet.compiler.program import Plan, Program
+    from npresnet.compiler.update import Update
+    from npresnet.optim import Optimizer
+
+Array = NDArray[np.floating[Any]]
+
+# Plans that are kept: of so many shapes and modes.
+_MOST_PLANS = 16
+
+
+def compile(
+    model: Module,
+    criterion: Any = None,
+    optimizer: Optimizer | None = None,
+) -> CompiledModel | CompiledStep:
+    """Lay a network out as a program, or a whole step of its training.
+
+    The program does what the network's own lines do, with the same bits, in fewer
+    passes over memory and with no Python in between.
+
+    Parameters
+    ----------
+    model : Module
+        Made of the package's layers, in blocks of anybody's. Its parameters, gradients
+        and buffers stay its own: what happens to them between calls is seen by the
+        next call, and the other way round.
+    criterion : Module, optional
+        The loss, called as ``criterion(logits, labels)``; it runs as it is.
+    optimizer : Optimizer, optional
+        Of the model's parameters.
+
+    Returns
+    -------
+    CompiledStep or CompiledModel
+        With a criterion and an optimiser, a step: ``loss, logits = step(x, labels)``.
+        Without, what is called like the model, and has its ``backward``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of another kind; when called first, if the model does more
+        than hand arrays from layer to layer and add them: it says where.
+
+    Notes
+    -----
+    A program is made when a shape, or a mode (``train()``, ``eval()``), is first met,
+    and kept. Gradients are arrays that the next step writes anew: copy one to keep it.
+    While somebody watches the modules (`npresnet.nn.watching`), with the reference
+    backend, and where functions or methods of the package have been replaced, the
+    model's own lines run instead.
+
+    Examples
+    --------
+    >>> import numpy as np, npresnet as nr
+    >>> model = nr.models.resnet8(seed=0)
+    >>> optimizer = nr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> step = nr.compile(model, nr.nn.CrossEntropyLoss(), optimizer)
+    >>> x = np.random.default_rng(0).standard_normal((4, 3, 32, 32), dtype=np.float32)
+    >>> loss, logits = step(x, np.arange(4))
+    >>> logits.shape
+    (4, 10)
+    """
+    _arguments.instance("model", model, Module, "a Module")
+    if (criterion is None) != (optimizer is None):
+        raise TypeError(
+            "criterion and optimizer must be given both (for a training step) or "
+            "neither (for a model)"
+        )
+    if criterion is None or optimizer is None:
+        return CompiledModel(model)
+    from npresnet.optim import Optimizer
+
+    _arguments.instance("criterion", criterion, Module, "a Module")
+    _arguments.instance("optimizer", optimizer, Optimizer, "an Optimizer")
+    return CompiledStep(model, criterion, optimizer)
+
+
+class _Programs:
+    """The programs of a model, by shape and mode."""
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self._plans: dict[Any, Plan] = {}
+        self._programs: dict[Any, Program] = {}
+        self._arena = np.empty(0, np.uint8)
+        self._seen: list[tuple[dict[str, Any], list[Any]]] = []
+
+    def find(self, x: Array, *, backward: bool, input_grad: bool) -> Program:
+        """Return the program for an input, laid out and bound if need be."""
+        if not self._is_unchanged():
+            self._plans.clear()
+            self._programs.clear()
+            self._remember()
+        mode = tuple([module.training for module in self.model.modules()])
+        key = x.shape, x.dtype, mode, get_algorithm(), backward, input_grad
+        program = self._programs.get(key)
+        if program is None or not program.fits():
+            program = self._programs[key] = self._bind(key)
+        return program
+
+    def plan(self, key: Any) -> Plan:
+        """Return the plan for a key of `find`."""
+        plan = self._plans.get(key)
+        if plan is None:
+            from npresnet.compiler.lowering import lower
+            from npresnet.compiler.program import Plan
+            from npresnet.compiler.tracing import trace
+
+            shape, dtype, _, _, backward, input_grad = key
+            while len(self._plans) >= _MOST_PLANS:
+                oldest = next(iter(self._plans))
+                del self._plans[oldest]
+                self._programs.pop(oldest, None)
+            found = trace(
+                self.model, shape, dtype, backward=backward, input_grad=input_grad
+            )
+            plan = self._plans[key] = Plan(lower(found))
+        return plan
+
+    def _bind(self, key: Any) -> Program:
+        from npresnet.compiler.program import Program, new_arena
+
+        plan = self.plan(key)
+        if plan.size > len(self._arena):
+            self._programs.clear()  # they lie in the old one
+            self._arena = np.empty(0, np.uint8)
+            self._arena = new_arena(plan.size)
+        return Program(plan, self._arena)
+
+    # What can change about a model is in the dictionaries of its modules. What a
+    # program may move on without being another one is left out.
+
+    def _remember(self) -> None:
+        self._seen = [
+            (own, [value for name, value in own.items() if name not in _MAY_CHANGE])
+            for own in map(vars, self.model.modules())
+        ]
+
+    def _is_unchanged(self) -> bool:
+        modules = list(self.model.modules())
+        if len(modules) != len(self._seen):
+            return False
+        for module, (own, before) in zip(modules, self._seen, strict=True):
+            if vars(module) is not own:
+                return False
+            now = [value for name, value in own.items() if name not in _MAY_CHANGE]
+            if len(now) != len(before) or not all(map(operator.is_, now, before)):
+                return False
+        return True
+
+
+# The arrays that `Program.fits` looks at, and what is part of a program's key.
+_MAY_CHANGE = frozenset(
+    ("running_mean", "running_var", "num_batches_tracked", "training", "_stacks")
+)
+
+
+def _runs_in_layers() -> bool:
+    """Tell whether the model's own lines are what is wanted."""
+    return (
+        get_backend() != "numba"
+        or is_watched()
+        or modes.is_replaying()
+        or not functions_are_as_written()
+    )
+
+
+class CompiledModel:
+    """What `compile` makes of a model: called like it, and goes backward like it.
+
+    Attributes
+    ----------
+    model : Module
+        The model.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self._programs = _Programs(model)
+        self._lock = threading.RLock()
+        # What the last forward pass was, for the way back.
+        self._last: Program | None = None
+        self._in_layers = False
+        self._x: Array | None = None
+
+    def __call__(self, x: Array) -> Array:
+        """Run the forward pass."""
+        x = plain("x", x)
+        with self._lock:
+            program = None if _runs_in_layers() else self._find(x, input_grad=True)
+            if program is None:
+                self._last, self._in_layers = None, True
+                out: Array = self.model(x)
+                return out
+            self._last, self._in_layers = None, False
+            if not program.run_forward(x):
+                self._in_layers = True
+                return self.model(x)  # type: ignore[no-any-return]
+            program.move_statistics()
+            if modes.is_keeping():
+                self._last = program
+            return _copy(program.out)
+
+    def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
+        """Carry the gradient of the output back; add to the parameters' gradients.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward pass, or it has already gone backward.
+        """
+        with self._lock:
+            if self._in_layers:
+                return self.model.backward(grad_output, input_grad)
+            program, self._last = self._last, None
+            if program is None:
+                raise RuntimeError(
+                    "backward needs a forward pass before it (not under no_grad), and "
+                    "each forward pass goes backward once"
+                )
+            out = program.out
+            grad_output = plain("grad_output", grad_output)
+            if (grad_output.shape, grad_output.dtype) != (out.shape, out.dtype):
+                raise ValueError(
+                    f"grad_output must be {out.dtype} of shape {out.shape}, got "
+                    f"{grad_output.dtype} of shape {grad_output.shape}"
+                )
+            if not program.run_backward(grad_output):
+                return self._again(program, grad_output, input_grad)
+            for parameter, gradient in program.gradients:
+                parameter.accumulate(gradient.copy())
+            return _copy(program.grad_x) if input_grad else None
+
+    def _again(
+        self, program: Program, grad_output: Array, input_grad: bool
+    ) -> Gradient:
+        """Go forward and back in layers, where kernels had sums that are not finite."""
+        buffers = {name: value.copy() for name, value in self.model.named_buffers()}
+        self.model(_copy(program.x))
+        gradient = self.model.backward(grad_output, input_grad)
+        self.model.load_state_dict(buffers, strict=False)
+        return gradient
+
+    def _find(self, x: Array, *, input_grad: bool) -> Program | None:
+        """Return the program for x; None where the model itself has to say no."""
+        from npresnet.compiler.tracing import Mismatch
+
+        try:
+            return self._programs.find(x, backward=True, input_grad=input_grad)
+        except Mismatch:
+            return None
+
+
+class CompiledStep:
+    """What `compile` makes of a training step.
+
+    Attributes
+    ----------
+    model, criterion, optimizer
+        What it was made of.
+    """
+
+    def __init__(self, model: Module, criterion: Any, optimizer: Optimizer) -> None:
+        self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self._programs = _Programs(model)
+        self._lock = threading.RLock()
+        self._program: Program | None = None
+        self._update: Update | None = None
+
+    def __call__(self, x: Array, labels: NDArray[np.integer[Any]]) -> tuple[Any, Array]:
+        """Take a step: forward, loss, backward, update.
+
+        Parameters
+        ----------
+        x : ndarray of shape (N, C, H, W)
+            Images.
+        labels : ndarray of int of shape (N,)
+            Their labels.
+
+        Returns
+        -------
+        loss : floating scalar
+            What the criterion gave, before the update.
+        logits : ndarray of shape (N, classes)
+            What the model gave, before the update; the caller's own.
+        """
+        with self._lock:
+            loss, logits = self.gradients(x, labels)
+            self.update()
+            return loss, logits
+
+    def gradients(
+        self, x: Array, labels: NDArray[np.integer[Any]]
+    ) -> tuple[Any, Array]:
+        """Do all of a step but the update: see `__call__`."""
+        x = plain("x", x)
+        with self._lock:
+            program = None if _runs_in_layers() else self._find(x)
+            self._program = None
+            if program is None:
+                return self._in_layers(x, labels)
+            if not program.run_forward(x):
+                return self._in_layers(x, labels)
+            logits = _copy(program.out)
+            loss = self.criterion(logits, labels)
+            grad_logits = self.criterion.backward()
+            program.move_statistics()
+            if not program.run_backward(grad_logits):
+                return self._again(program, loss, logits, grad_logits)
+            self.model.zero_grad()
+            for parameter, gradient in program.gradients:
+                parameter.grad = gradient
+            self._program = program
+            return loss, logits
+
+    def update(self) -> None:
+        """Move the parameters along the gradients that are there."""
+        from npresnet.compiler.update import Update
+
+        with self._lock:
+            if self._program is None:
+                self.optimizer.step()
+                return
+            if self._update is None:
+                self._update = Update(self.optimizer)
+            self._update.run()
+
+    def _in_layers(
+        self, x: Array, labels: NDArray[np.integer[Any]]
+    ) -> tuple[Any, Array]:
+        logits = self.model(x)
+        loss = self.criterion(logits, labels)
+        self.model.zero_grad()
+        self.model.backward(self.criterion.backward(), input_grad=False)
+        return loss, logits
+
+    def _again(
+        self, program: Program, loss: Any, logits: Array, grad_logits: Array
+    ) -> tuple[Any, Array]:
+        """Go back in layers, where kernels had sums that are not finite."""
+        buffers = {name: value.copy() for name, value in self.model.named_buffers()}
+        self.model(_copy(program.x))
+        self.model.zero_grad()
+        self.model.backward(grad_logits, input_grad=False)
+        self.model.load_state_dict(buffers, strict=False)
+        return loss, logits
+
+    def _find(self, x: Array) -> Program | None:
+        """Return the program for x; None where the model itself has to say no."""
+        from npresnet.compiler.tracing import Mismatch
+
+        try:
+            return self._programs.find(x, backward=True, input_grad=False)
+        except Mismatch:
+            return None
+
+
+def _copy(array: Array) -> Array:
+    """Copy an array, and how it is laid out."""
+    return array.copy(order="K")
