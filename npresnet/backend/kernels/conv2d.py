@@ -101,7 +101,7 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     grad_input = empty_images(shape, grad_output.dtype)
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
-        grad_input[:] = 0  # some pixels are seen by no tap
+        parallel_for(_clear, len(grad_input), pixels(grad_input))  # not all are seen
     epilogue = no_epilogue(shape[1], weight.dtype)
     for rows in kinds[0]:
         for columns in kinds[1]:
@@ -202,6 +202,12 @@ def _convolve_taps(
     parallel_for(
         _convolve, iterations, pixels(out), pixels(x), packed, planned, epilogue
     )
+
+
+@kernel
+def _clear(images, first, last):
+    for n in range(first, last):
+        images[n] = 0
 
 
 @kernel
