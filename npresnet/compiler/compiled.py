@@ -104,35 +104,46 @@ class _Programs:
         self._programs: dict[Any, Program] = {}
         self._arena = np.empty(0, np.uint8)
         self._seen: list[tuple[dict[str, Any], list[Any]]] = []
+        self.latest: Plan | None = None
 
-    def find(self, x: Array, *, backward: bool, input_grad: bool) -> Program:
+    def find(self, x: Array, input_grad: bool) -> Program:
         """Return the program for an input, laid out and bound if need be."""
+        key = self._key(x.shape, x.dtype, input_grad)
+        program = self._programs.get(key)
+        if program is None or not program.fits():
+            program = self._programs[key] = self._bind(key)
+        self.latest = program.plan
+        return program
+
+    def lay_out(self, shape: tuple[int, ...], input_grad: bool) -> Plan:
+        """Return the plan for an input of a shape, of the parameters' type."""
+        dtypes = [parameter.dtype for parameter in self.model.parameters()]
+        dtype = dtypes[0] if dtypes else np.dtype(np.float32)
+        self.latest = self._plan(self._key(shape, dtype, input_grad))
+        return self.latest
+
+    def _key(self, shape: tuple[int, ...], dtype: np.dtype[Any], input_grad: bool) -> Any:
         if not self._is_unchanged():
             self._plans.clear()
             self._programs.clear()
             self._remember()
         mode = tuple([module.training for module in self.model.modules()])
-        key = x.shape, x.dtype, mode, get_algorithm(), backward, input_grad
-        program = self._programs.get(key)
-        if program is None or not program.fits():
-            program = self._programs[key] = self._bind(key)
-        return program
+        return shape, dtype, mode, get_algorithm(), input_grad
 
-    def plan(self, key: Any) -> Plan:
-        """Return the plan for a key of `find`."""
+    def _plan(self, key: Any) -> Plan:
         plan = self._plans.get(key)
         if plan is None:
             from npresnet.compiler.lowering import lower
             from npresnet.compiler.program import Plan
             from npresnet.compiler.tracing import trace
 
-            shape, dtype, _, _, backward, input_grad = key
+            shape, dtype, _, _, input_grad = key
             while len(self._plans) >= _MOST_PLANS:
                 oldest = next(iter(self._plans))
                 del self._plans[oldest]
                 self._programs.pop(oldest, None)
             found = trace(
-                self.model, shape, dtype, backward=backward, input_grad=input_grad
+                self.model, shape, dtype, backward=True, input_grad=input_grad
             )
             plan = self._plans[key] = Plan(lower(found))
         return plan
@@ -140,7 +151,7 @@ class _Programs:
     def _bind(self, key: Any) -> Program:
         from npresnet.compiler.program import Program, new_arena
 
-        plan = self.plan(key)
+        plan = self._plan(key)
         if plan.size > len(self._arena):
             self._programs.clear()  # they lie in the old one
             self._arena = np.empty(0, np.uint8)
@@ -185,7 +196,72 @@ def _runs_in_layers() -> bool:
     )
 
 
-class CompiledModel:
+class _Compiled:
+    """What has programs."""
+
+    _input_grad: bool
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self._programs = _Programs(model)
+        self._lock = threading.RLock()
+
+    @property
+    def plan(self) -> Plan:
+        """The program that was used last: its lines, and where its arrays lie.
+
+        Raises
+        ------
+        RuntimeError
+            If there is none yet.
+        """
+        plan = self._programs.latest
+        if plan is None:
+            raise RuntimeError(
+                "no shape has been met yet: call it, or lay_out((N, C, H, W))"
+            )
+        return plan
+
+    def lay_out(self, shape: tuple[int, ...]) -> Plan:
+        """Lay the program for an input of a shape out, without running it.
+
+        Raises
+        ------
+        TypeError
+            If the model cannot be compiled.
+        ValueError
+            If the model does not take such an input.
+        """
+        from npresnet.compiler.tracing import Mismatch
+
+        shape = _arguments.wholes("shape", shape)
+        with self._lock:
+            try:
+                return self._programs.lay_out(shape, self._input_grad)
+            except Mismatch:
+                name = type(self.model).__name__
+                raise ValueError(f"shape: {name} takes no input of {shape}") from None
+
+    def __repr__(self) -> str:
+        from npresnet.compiler.listing import listing
+
+        with self._lock:
+            plan = self._programs.latest
+            return f"{type(self).__name__}({type(self.model).__name__})" + (
+                ": no shape has been met yet" if plan is None else "\n" + listing(plan)
+            )
+
+    def _find(self, x: Array) -> Program | None:
+        """Return the program for x; None where the model itself has to say no."""
+        from npresnet.compiler.tracing import Mismatch
+
+        try:
+            return self._programs.find(x, self._input_grad)
+        except Mismatch:
+            return None
+
+
+class CompiledModel(_Compiled):
     """What `compile` makes of a model: called like it, and goes backward like it.
 
     Attributes
@@ -194,20 +270,19 @@ class CompiledModel:
         The model.
     """
 
+    _input_grad = True
+
     def __init__(self, model: Module) -> None:
-        self.model = model
-        self._programs = _Programs(model)
-        self._lock = threading.RLock()
+        super().__init__(model)
         # What the last forward pass was, for the way back.
         self._last: Program | None = None
         self._in_layers = False
-        self._x: Array | None = None
 
     def __call__(self, x: Array) -> Array:
         """Run the forward pass."""
         x = plain("x", x)
         with self._lock:
-            program = None if _runs_in_layers() else self._find(x, input_grad=True)
+            program = None if _runs_in_layers() else self._find(x)
             if program is None:
                 self._last, self._in_layers = None, True
                 out: Array = self.model(x)
@@ -261,17 +336,8 @@ class CompiledModel:
         self.model.load_state_dict(buffers, strict=False)
         return gradient
 
-    def _find(self, x: Array, *, input_grad: bool) -> Program | None:
-        """Return the program for x; None where the model itself has to say no."""
-        from npresnet.compiler.tracing import Mismatch
 
-        try:
-            return self._programs.find(x, backward=True, input_grad=input_grad)
-        except Mismatch:
-            return None
-
-
-class CompiledStep:
+class CompiledStep(_Compiled):
     """What `compile` makes of a training step.
 
     Attributes
@@ -280,10 +346,11 @@ class CompiledStep:
         What it was made of.
     """
 
+    _input_grad = False
+
     def __init__(self, model: Module, criterion: Any, optimizer: Optimizer) -> None:
-        self.model, self.criterion, self.optimizer = model, criterion, optimizer
-        self._programs = _Programs(model)
-        self._lock = threading.RLock()
+        super().__init__(model)
+        self.criterion, self.optimizer = criterion, optimizer
         self._program: Program | None = None
         self._update: Update | None = None
 
@@ -364,15 +431,6 @@ class CompiledStep:
         self.model.backward(grad_logits, input_grad=False)
         self.model.load_state_dict(buffers, strict=False)
         return loss, logits
-
-    def _find(self, x: Array) -> Program | None:
-        """Return the program for x; None where the model itself has to say no."""
-        from npresnet.compiler.tracing import Mismatch
-
-        try:
-            return self._programs.find(x, backward=True, input_grad=False)
-        except Mismatch:
-            return None
 
 
 def _copy(array: Array) -> Array:
