@@ -83,6 +83,13 @@ _OWN_OPTIONS = ("epochs", "batch_size", "lr")
     help="Continue the run in this folder, with everything as it was.",
 )
 @click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=True,
+    help="Take steps as one program, or layer by layer: the same bits.  "
+    "[default: compile]",
+)
+@click.option(
     "--quiet", is_flag=True, help="No progress; only the result, and warnings."
 )
 @options.as_json
@@ -294,6 +301,7 @@ def _fit(
         test_set,
         recipe=recipe,
         seed=plan["seed"],
+        compiled=given["compiled"],
         progress=make_progress(
             given["quiet"], sys.stderr if given["as_json"] else None
         ),

@@ -6,8 +6,10 @@ of this room.
 
 from npresnet.compiler.compiled import CompiledModel, CompiledStep, compile
 from npresnet.compiler.folding import InferenceModel, inference
+from npresnet.compiler.symbols import CannotCompile
 
 __all__ = [
+    "CannotCompile",
     "CompiledModel",
     "CompiledStep",
     "InferenceModel",

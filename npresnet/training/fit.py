@@ -34,6 +34,7 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    compiled: bool = True,
     quiet: bool = False,
     progress: Progress | None = None,
     callbacks: Iterable[Callable[[Row], None]] = (),
@@ -68,6 +69,10 @@ def fit(
         was.
     epochs, batch_size, lr : optional
         Settings that replace the recipe's.
+    compiled : bool, default True
+        Take steps as one program (see `npresnet.compile`). Without it, and with models
+        that cannot be compiled, the model's own lines run: the same bits. A run may
+        be resumed either way.
     quiet : bool, default False
         Show no progress.
     progress : Progress, optional
@@ -155,6 +160,7 @@ def fit(
             tuple(callbacks),
             tuple(step_callbacks),
             checkpoint_seconds,
+            compiled=compiled,
         )
         with resuming.numerics(config) as changes:
             if changes:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._notices import notice, reason
+from npresnet.compiler import CannotCompile, CompiledStep
+from npresnet.nn import CrossEntropyLoss
 from npresnet.optim import Optimizer, Schedule
 from npresnet.training import checkpoint, configuration, not_finite
 from npresnet.training.averaging import Averaging
@@ -37,7 +39,7 @@ from npresnet.training.step import take_step
 
 if TYPE_CHECKING:
     from npresnet.data import Dataset
-    from npresnet.nn import CrossEntropyLoss, Module
+    from npresnet.nn import Module
 
 _SECONDS_BETWEEN_PICTURES = 10
 _OF_PACE = ("seconds", "images_per_second")
@@ -84,6 +86,8 @@ class Session:
         callbacks: tuple[Callable[[Row], None], ...],
         step_callbacks: tuple[Callable[[int], None], ...],
         checkpoint_seconds: float,
+        *,
+        compiled: bool,
     ) -> None:
         self.model, self.config, self.folder = model, config, folder
         self.watch, self.callbacks = watch, callbacks
@@ -104,6 +108,11 @@ class Session:
         self.schedule: Schedule = self.recipe.make_schedule(self.steps)
         self.optimizer: Optimizer = self.recipe.make_optimizer(model)
         self.averaging = Averaging(self.recipe, model)
+        self.criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
+        # None: layer by layer.
+        self.compiled: CompiledStep | None = None
+        if compiled:
+            self.compiled = CompiledStep(model, self.criterion, self.optimizer)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -236,14 +245,11 @@ class Session:
         self, epoch: int, left: int, began: float, stop: StopRequest
     ) -> None:
         """Take the steps that are left of an epoch."""
-        from npresnet.nn import CrossEntropyLoss
-
-        criterion = CrossEntropyLoss(label_smoothing=self.recipe.label_smoothing)
         self.model.train()
         for x, labels in islice(self._batches(epoch, self.part.steps), left):
             # The first step may compile the kernels: nobody wants to wait for that.
             with stop.postponed() if self.warm else nullcontext():
-                loss, correct = self._step(epoch, criterion, x, labels)
+                loss, correct = self._step(epoch, x, labels)
                 self.part = PartOfEpoch(
                     self.part.steps + 1,
                     self.part.loss_sum + loss * len(labels),
@@ -261,19 +267,29 @@ class Session:
     def _step(
         self,
         epoch: int,
-        criterion: CrossEntropyLoss,
         x: NDArray[Any],
         labels: NDArray[np.int64],
     ) -> tuple[float, int]:
         self.optimizer.lr = self.schedule((epoch - 1) * self.steps + self.part.steps)
         self.whole = False
         try:
-            result = take_step(self.model, criterion, self.optimizer, x, labels)
+            result = self._take_step(x, labels)
         except FloatingPointError as error:
             step = f"step {self.part.steps + 1} of {self._steps_of(epoch)}"
             raise self._diverged(f"epoch {epoch}, {step}: {error}") from None
         self.averaging.after_step()
         return result
+
+    def _take_step(
+        self, x: NDArray[Any], labels: NDArray[np.int64]
+    ) -> tuple[float, int]:
+        parts = self.model, self.criterion, self.optimizer
+        try:
+            return take_step(*parts, x, labels, self.compiled)
+        except CannotCompile as reason:  # nothing has been done yet
+            self.watch.message(f"training layer by layer: {reason}")
+            self.compiled = None
+            return take_step(*parts, x, labels)
 
     def _tell(self, images: int) -> None:
         loss, accuracy = self.part.loss_sum / self.seen, self.part.correct / self.seen

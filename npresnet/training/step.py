@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from npresnet.training import not_finite
 
 if TYPE_CHECKING:
+    from npresnet.compiler import CompiledStep
     from npresnet.nn import CrossEntropyLoss, Module
     from npresnet.optim import Optimizer
 
@@ -21,6 +22,7 @@ def take_step(
     optimizer: Optimizer,
     x: NDArray[np.floating[Any]],
     labels: NDArray[np.int64],
+    compiled: CompiledStep | None = None,
 ) -> tuple[float, int]:
     """Learn from one batch.
 
@@ -36,6 +38,9 @@ def take_step(
         Images.
     labels : int64 ndarray of shape (N,)
         Their labels.
+    compiled : CompiledStep, optional
+        What `npresnet.compile` has made of the first three: the same step as one
+        program, with the same bits.
 
     Returns
     -------
@@ -51,19 +56,25 @@ def take_step(
         statistics and the optimiser's memory are as they were before the step.
     """
     buffers = remember(model)
-    logits = model(x)  # (N, classes)
-    loss = float(criterion(logits, labels))
-    optimizer.zero_grad()
-    if math.isfinite(loss):
-        model.backward(criterion.backward(), input_grad=False)
+    if compiled is None:
+        logits = model(x)  # (N, classes)
+        loss = float(criterion(logits, labels))
+        optimizer.zero_grad()
+        if math.isfinite(loss):
+            model.backward(criterion.backward(), input_grad=False)
+    else:
+        loss, logits = compiled.gradients(x, labels)
     if not (math.isfinite(loss) and is_healthy(model)):
         model.load_state_dict(buffers, strict=False)
         where = not_finite.find(model, criterion, x, labels)
         model.load_state_dict(buffers, strict=False)
         model.discard_caches()
         raise FloatingPointError(where)
-    optimizer.step()
-    return loss, int((logits.argmax(axis=1) == labels).sum())
+    if compiled is None:
+        optimizer.step()
+    else:
+        compiled.update()
+    return float(loss), int((logits.argmax(axis=1) == labels).sum())
 
 
 def remember(model: Module) -> dict[str, NDArray[Any]]:
