@@ -122,7 +122,9 @@ class _Programs:
         self.latest = self._plan(self._key(shape, dtype, input_grad))
         return self.latest
 
-    def _key(self, shape: tuple[int, ...], dtype: np.dtype[Any], input_grad: bool) -> Any:
+    def _key(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], input_grad: bool
+    ) -> Any:
         if not self._is_unchanged():
             self._plans.clear()
             self._programs.clear()
@@ -145,7 +147,7 @@ class _Programs:
             found = trace(
                 self.model, shape, dtype, backward=True, input_grad=input_grad
             )
-            plan = self._plans[key] = Plan(lower(found))
+            plan = self._plans[key] = Plan(lower(found, adds_up=not input_grad))
         return plan
 
     def _bind(self, key: Any) -> Program:
@@ -322,8 +324,9 @@ class CompiledModel(_Compiled):
                 )
             if not program.run_backward(grad_output):
                 return self._again(program, grad_output, input_grad)
-            for parameter, gradient in program.gradients:
-                parameter.accumulate(gradient.copy())
+            for parameter, gradients in program.gradients:
+                for gradient in gradients:
+                    parameter.accumulate(gradient.copy())
             return _copy(program.grad_x) if input_grad else None
 
     def _again(
@@ -395,7 +398,7 @@ class CompiledStep(_Compiled):
             if not program.run_backward(grad_logits):
                 return self._again(program, loss, logits, grad_logits)
             self.model.zero_grad()
-            for parameter, gradient in program.gradients:
+            for parameter, (gradient,) in program.gradients:
                 parameter.grad = gradient
             self._program = program
             return loss, logits

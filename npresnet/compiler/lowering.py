@@ -28,8 +28,6 @@ from npresnet.backend import between, fused
 from npresnet.compiler.symbols import Value
 from npresnet.compiler.tracing import Node, Trace
 
-_F64 = np.dtype(np.float64)
-
 
 @dataclass(eq=False)
 class Line:
@@ -70,10 +68,8 @@ class Lines:
         In order; `statistics` moves the running ones on.
     sources : dict of Value to callable
         Arrays that belong to the model, and where they are found.
-    gradients : list of (Parameter, Value)
-        What the way back leaves.
-    shares : list of (BatchNorm2d, Value)
-        Weights of new statistics that change from batch to batch.
+    gradients : list of (Parameter, list of Value)
+        What the way back leaves: what is added to each parameter's gradient, in order.
     """
 
     trace: Trace
@@ -81,13 +77,15 @@ class Lines:
     statistics: list[Line] = field(default_factory=list)
     backward: list[Line] = field(default_factory=list)
     sources: dict[Value, Callable[[], Any]] = field(default_factory=dict)
-    gradients: list[tuple[Any, Value]] = field(default_factory=list)
-    shares: list[tuple[Any, Value]] = field(default_factory=list)
+    gradients: list[tuple[Any, list[Value]]] = field(default_factory=list)
 
 
-def lower(trace: Trace) -> Lines:
-    """Turn what passes do into lines."""
-    return _Lowering(trace).lines
+def lower(trace: Trace, *, adds_up: bool) -> Lines:
+    """Turn what passes do into lines.
+
+    With `adds_up`, what several uses of a parameter give is added up by lines, too.
+    """
+    return _Lowering(trace, adds_up).lines
 
 
 class _Norm:
@@ -118,7 +116,7 @@ class _Norm:
 
 
 class _Lowering:
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, adds_up: bool) -> None:
         self.trace = trace
         self.lines = Lines(trace)
         self.norms = {
@@ -143,7 +141,10 @@ class _Lowering:
         self._find_open()
         for node in trace.backward:
             getattr(self, f"_{node.kind}")(node)
-        self._accumulate()
+        self.lines.gradients = [
+            (parameter, self._added_up(values) if adds_up else values)
+            for parameter, values in trace.gradients
+        ]
 
     # --------------------------------------------------------------- decisions
 
@@ -237,9 +238,7 @@ class _Lowering:
             return backend.conv2d(x, weight, geometry)
 
         reads = node.inputs[0], weight
-        self._add_line(
-            "conv2d", node.path, reads, node.outputs, run, macs=_macs(node)
-        )
+        self._add_line("conv2d", node.path, reads, node.outputs, run, macs=_macs(node))
         if layer.bias is not None:
             bias = self._parameter(layer.bias, f"{node.path}.bias")
 
@@ -247,7 +246,11 @@ class _Lowering:
                 out += bias[:, None, None]
 
             self._add_line(
-                "add bias", node.path, (node.outputs[0], bias), (), add_bias,
+                "add bias",
+                node.path,
+                (node.outputs[0], bias),
+                (),
+                add_bias,
                 on_host=True,
             )
 
@@ -264,7 +267,11 @@ class _Lowering:
                 return backend.conv2d_grad_input(grad, weight, geometry)
 
             self._add_line(
-                "conv2d_grad_input", node.path, (grad, weight), (grad_x,), input_run,
+                "conv2d_grad_input",
+                node.path,
+                (grad, weight),
+                (grad_x,),
+                input_run,
                 macs=macs,
             )
 
@@ -272,7 +279,11 @@ class _Lowering:
             return backend.conv2d_grad_weight(grad, x, geometry)
 
         self._add_line(
-            "conv2d_grad_weight", node.path, (grad, x), (grad_weight,), weight_run,
+            "conv2d_grad_weight",
+            node.path,
+            (grad, x),
+            (grad_weight,),
+            weight_run,
             macs=macs,
         )
         if grad_bias:
@@ -280,9 +291,7 @@ class _Lowering:
             def bias_run(grad: Any) -> Any:
                 return grad.sum(axis=(0, 2, 3))
 
-            self._add_line(
-                "sum", node.path, (grad,), grad_bias, bias_run, on_host=True
-            )
+            self._add_line("sum", node.path, (grad,), grad_bias, bias_run, on_host=True)
 
     # -------------------------------------------------------------- batch norm
 
@@ -323,7 +332,8 @@ class _Lowering:
             (norm.inverse_std,),
             lambda variance: between.inverse_std(variance, layer.eps),
         )
-        if norm.training and layer.training and layer.track_running_stats:
+        tracks = layer.track_running_stats and layer.running_mean is not None
+        if norm.training and layer.training and tracks:
             self._move_statistics(norm)
 
     def _move_statistics(self, norm: _Norm) -> None:
@@ -332,24 +342,25 @@ class _Lowering:
         running = []
         for own in ("running_mean", "running_var", "num_batches_tracked"):
             array = getattr(layer, own)
+            find: Callable[[], Any] = functools.partial(getattr, layer, own)
+            if array is None:  # nobody counts
+                find = functools.partial(_same, np.zeros((), np.int64))
+                array = find()
             value = Value(array.shape, array.dtype, f"{path}.{own}")
-            sources[value] = functools.partial(getattr, layer, own)
+            sources[value] = find
             running.append(value)
-        share = Value((1,), _F64, f"{path}: share of the new")
-        weight = np.array([layer.new_share()])
-        sources[share] = functools.partial(_same, weight)
-        if layer.momentum is None:
-            self.lines.shares.append((layer, share))
+        # A plain average of all batches weighs each by how many there have been.
+        share = layer.momentum
+        if share is None and layer.num_batches_tracked is None:
+            share = 0.0
 
-        def move(
-            mean: Any, var: Any, tracked: Any, new: Any, variance: Any, share: Any
-        ) -> None:
+        def move(mean: Any, var: Any, tracked: Any, new: Any, variance: Any) -> None:
             between.move_running_statistics(
                 mean, var, tracked, new, variance, norm.count, share
             )
 
         line, self.out = self.out, self.lines.statistics
-        reads = *running, norm.mean, norm.variance, share
+        reads = *running, norm.mean, norm.variance
         self._add_line("move_running_statistics", path, reads, (), move)
         self.out = line
 
@@ -455,9 +466,7 @@ class _Lowering:
             return
         if forward not in self.rectified:
             reads = grad, self.masks[forward]
-            self._add_line(
-                "relu_grad", node.path, reads, (masked,), backend.relu_grad
-            )
+            self._add_line("relu_grad", node.path, reads, (masked,), backend.relu_grad)
             return
         norm, residual = self.rectified[forward]
         layers = norm.node.path, node.path
@@ -499,9 +508,7 @@ class _Lowering:
 
     def _view(self, node: Node) -> None:
         key = node.facts["key"]
-        self._add_line(
-            "view", "", node.inputs, node.outputs, lambda array: array[key]
-        )
+        self._add_line("view", "", node.inputs, node.outputs, lambda array: array[key])
 
     # ------------------------------------------------------- pools and the rest
 
@@ -605,9 +612,7 @@ class _Lowering:
         self._add_line("linear", path, (x, weight), outputs, backend.linear, macs=macs)
         if layer.bias is not None:
             bias = self._parameter(layer.bias, f"{path}.bias")
-            self._add_line(
-                "add_row", path, (outputs[0], bias), (), between.add_row
-            )
+            self._add_line("add_row", path, (outputs[0], bias), (), between.add_row)
 
     def _linear_backward(self, node: Node) -> None:
         assert node.forward is not None
@@ -636,15 +641,18 @@ class _Lowering:
         if grad_bias:
             self._add_line("sum_rows", path, (grad,), grad_bias, between.sum_rows)
 
-    def _accumulate(self) -> None:
-        """Add up what several uses of a parameter give, in the order of the passes."""
-        for parameter, values in self.trace.gradients:
-            total, *others = values
-            for other in others:
-                both = Value(total.shape, total.dtype, total.name)
-                self._add_line("add", total.name, (total, other), (both,), backend.add)
-                total = both
-            self.lines.gradients.append((parameter, total))
+    def _added_up(self, values: list[Value]) -> list[Value]:
+        """Add arrays up, in the order of the passes."""
+        total, *others = values
+        for other in others:
+            both = Value(total.shape, total.dtype, total.name)
+            self._add_line("add", total.name, (total, other), (both,), _flat_sum)
+            total = both
+        return [total]
+
+
+def _flat_sum(a: Any, b: Any) -> Any:
+    return backend.add(a.reshape(-1), b.reshape(-1)).reshape(a.shape)
 
 
 def _macs(node: Node) -> int:

@@ -44,12 +44,12 @@ class Plan:
         self.lines = [*source.forward, *source.statistics, *source.backward]
         # Before the first line, what comes in; behind the last, what goes out.
         self.given = [trace.x] + ([trace.grad_out] if trace.grad_out else [])
-        kept = [trace.out, *(value for _, value in source.gradients)]
+        kept = [trace.out]
+        for _, values in source.gradients:
+            kept += values
         self.kept = kept + ([trace.grad_x] if trace.grad_x else [])
         self.doubts = sum(
-            line.writes[-1].shape[0]
-            for line in self.lines
-            if line.operation in _SUMS
+            line.writes[-1].shape[0] for line in self.lines if line.operation in _SUMS
         )
         self.requests: list[list[Buffer]] = []  # by line, in the order of asking
         self.buffers: list[Buffer] = []
@@ -154,8 +154,8 @@ class Program:
     ----------
     x, out, grad_out, grad_x : ndarray or None
         What goes in and comes out.
-    gradients : list of (Parameter, ndarray)
-        What the way back leaves.
+    gradients : list of (Parameter, list of ndarray)
+        What the way back leaves: what is added to each parameter's gradient, in order.
     """
 
     def __init__(self, plan: Plan, arena: NDArray[np.uint8]) -> None:
@@ -213,8 +213,10 @@ class Program:
         self.x, self.out = arrays[trace.x], arrays[trace.out]
         self.grad_out = arrays[trace.grad_out] if trace.grad_out else None
         self.grad_x = arrays[trace.grad_x] if trace.grad_x else None
-        self.gradients = [(one, arrays[value]) for one, value in source.gradients]
-        self._shares = [(layer, arrays[value]) for layer, value in source.shares]
+        self.gradients = [
+            (parameter, [arrays[value] for value in values])
+            for parameter, values in source.gradients
+        ]
 
     def fits(self) -> bool:
         """Tell whether the model's arrays are still those that were found."""
@@ -231,8 +233,6 @@ class Program:
 
     def move_statistics(self) -> None:
         """Move running statistics on, after `run_forward`."""
-        for layer, share in self._shares:
-            share[0] = layer.new_share()
         self._run(self._parts[1])
 
     def run_backward(self, grad_out: NDArray[Any]) -> bool:

@@ -42,16 +42,15 @@ def move_running_statistics(
     mean: Array,
     variance: Array,
     count: int,
-    share: Array,
+    share: float | None,
 ) -> None:
     """Move running statistics on, in place, and count the batch.
 
-    `share`, (1,) of float64, is the weight of the new ones: it may change.
+    `share` is the weight of the new ones; None: as much as each batch before had.
     """
     running = dense(running_mean), dense(running_var), tracked.reshape(1)
-    parallel_for(
-        _move_running_statistics, 1, *running, mean, variance, count, dense(share)
-    )
+    weight = -1.0 if share is None else float(share)
+    parallel_for(_move_running_statistics, 1, *running, mean, variance, count, weight)
 
 
 def add_row(x: Array, row: Array) -> None:
@@ -106,7 +105,9 @@ def _move_running_statistics(
     last,
 ):
     one = mean.dtype.type
-    new, old = one(share[0]), one(1 - share[0])
+    if share < 0:
+        share = 1 / (tracked[0] + 1)
+    new, old = one(share), one(1 - share)
     unbiased = one(count / (count - 1))
     for c in range(len(mean)):
         running_mean[c] = old * running_mean[c] + new * mean[c]
