@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 
 from npresnet import _arguments
 from npresnet._plain import plain
-from npresnet.backend import get_algorithm, get_backend
+from npresnet.backend import get_backend
 from npresnet.compiler.as_written import functions_are_as_written
-from npresnet.compiler.symbols import CannotCompile
+from npresnet.compiler.programs import Programs
 from npresnet.nn import Gradient, Module, modes
 from npresnet.nn.doors import is_watched
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from npresnet.optim import Optimizer
 
 Array = NDArray[np.floating[Any]]
-
-# Plans that are kept: of so many shapes and modes.
-_MOST_PLANS = 16
 
 
 def compile(
@@ -95,99 +91,6 @@ def compile(
     return CompiledStep(model, criterion, optimizer)
 
 
-class _Programs:
-    """The programs of a model, by shape and mode."""
-
-    def __init__(self, model: Module) -> None:
-        self.model = model
-        self._plans: dict[Any, Plan] = {}
-        self._programs: dict[Any, Program] = {}
-        self._arena = np.empty(0, np.uint8)
-        self._seen: list[tuple[dict[str, Any], list[Any]]] = []
-        self.latest: Plan | None = None
-
-    def find(self, x: Array, input_grad: bool) -> Program:
-        """Return the program for an input, laid out and bound if need be."""
-        key = self._key(x.shape, x.dtype, input_grad)
-        program = self._programs.get(key)
-        if program is None or not program.fits():
-            program = self._programs[key] = self._bind(key)
-        self.latest = program.plan
-        return program
-
-    def lay_out(self, shape: tuple[int, ...], input_grad: bool) -> Plan:
-        """Return the plan for an input of a shape, of the parameters' type."""
-        dtypes = [parameter.dtype for parameter in self.model.parameters()]
-        dtype = dtypes[0] if dtypes else np.dtype(np.float32)
-        self.latest = self._plan(self._key(shape, dtype, input_grad))
-        return self.latest
-
-    def _key(
-        self, shape: tuple[int, ...], dtype: np.dtype[Any], input_grad: bool
-    ) -> Any:
-        if not self._is_unchanged():
-            self._plans.clear()
-            self._programs.clear()
-            self._remember()
-        mode = tuple([module.training for module in self.model.modules()])
-        return shape, dtype, mode, get_algorithm(), input_grad
-
-    def _plan(self, key: Any) -> Plan:
-        plan = self._plans.get(key)
-        if plan is None:
-            from npresnet.compiler.lowering import lower
-            from npresnet.compiler.program import Plan
-            from npresnet.compiler.tracing import trace
-
-            shape, dtype, _, _, input_grad = key
-            while len(self._plans) >= _MOST_PLANS:
-                oldest = next(iter(self._plans))
-                del self._plans[oldest]
-                self._programs.pop(oldest, None)
-            found = trace(
-                self.model, shape, dtype, backward=True, input_grad=input_grad
-            )
-            plan = self._plans[key] = Plan(lower(found, adds_up=not input_grad))
-        return plan
-
-    def _bind(self, key: Any) -> Program:
-        from npresnet.compiler.program import Program, new_arena
-
-        plan = self._plan(key)
-        if plan.size > len(self._arena):
-            self._programs.clear()  # they lie in the old one
-            self._arena = np.empty(0, np.uint8)
-            self._arena = new_arena(plan.size)
-        return Program(plan, self._arena)
-
-    # What can change about a model is in the dictionaries of its modules. What a
-    # program may move on without being another one is left out.
-
-    def _remember(self) -> None:
-        self._seen = [
-            (own, [value for name, value in own.items() if name not in _MAY_CHANGE])
-            for own in map(vars, self.model.modules())
-        ]
-
-    def _is_unchanged(self) -> bool:
-        modules = list(self.model.modules())
-        if len(modules) != len(self._seen):
-            return False
-        for module, (own, before) in zip(modules, self._seen, strict=True):
-            if vars(module) is not own:
-                return False
-            now = [value for name, value in own.items() if name not in _MAY_CHANGE]
-            if len(now) != len(before) or not all(map(operator.is_, now, before)):
-                return False
-        return True
-
-
-# The arrays that `Program.fits` looks at, and what is part of a program's key.
-_MAY_CHANGE = frozenset(
-    ("running_mean", "running_var", "num_batches_tracked", "training", "_stacks")
-)
-
-
 def _runs_in_layers() -> bool:
     """Tell whether the model's own lines are what is wanted."""
     return (
@@ -205,7 +108,7 @@ class _Compiled:
 
     def __init__(self, model: Module) -> None:
         self.model = model
-        self._programs = _Programs(model)
+        self._programs = Programs(model, input_grad=self._input_grad)
         self._lock = threading.RLock()
 
     @property
@@ -239,7 +142,7 @@ class _Compiled:
         shape = _arguments.wholes("shape", shape)
         with self._lock:
             try:
-                return self._programs.lay_out(shape, self._input_grad)
+                return self._programs.lay_out(shape)
             except Mismatch:
                 name = type(self.model).__name__
                 raise ValueError(f"shape: {name} takes no input of {shape}") from None
@@ -258,7 +161,7 @@ class _Compiled:
         from npresnet.compiler.tracing import Mismatch
 
         try:
-            return self._programs.find(x, self._input_grad)
+            return self._programs.find(x)
         except Mismatch:
             return None
 

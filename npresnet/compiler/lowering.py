@@ -122,6 +122,7 @@ class _Lowering:
         self.norms = {
             node: _Norm(node) for node in trace.forward if node.kind == "batch_norm"
         }
+        self.producers = {node.outputs[0]: node for node in trace.forward}
         self.weights: dict[Any, Value] = {}
         self.masks: dict[Node, Value] = {}
         # By the ReLU: the batch norm, and what is added, that are one line with it.
@@ -150,7 +151,7 @@ class _Lowering:
 
     def _find_rectified(self) -> None:
         """Choose the ReLUs that become one line with a batch norm."""
-        producers = {node.outputs[0]: node for node in self.trace.forward}
+        producers = self.producers
         uses = Counter(value for node in self.trace.forward for value in node.inputs)
         uses[self.trace.out] += 1
 
@@ -258,9 +259,22 @@ class _Lowering:
         assert node.forward is not None
         layer, (grad,) = node.layer, node.inputs
         geometry, x = node.forward.facts["geometry"], node.forward.inputs[0]
+        x = self._computed_again(x)
         weight = self._parameter(layer.weight, f"{node.path}.weight")
         grad_x, grad_weight, *grad_bias = node.outputs
         macs = _macs(node.forward)
+
+        def weight_run(grad: Any, x: Any) -> Any:
+            return backend.conv2d_grad_weight(grad, x, geometry)
+
+        self._add_line(
+            "conv2d_grad_weight",
+            node.path,
+            (grad, x),
+            (grad_weight,),
+            weight_run,
+            macs=macs,
+        )
         if node.facts["input_grad"]:
 
             def input_run(grad: Any, weight: Any) -> Any:
@@ -275,23 +289,34 @@ class _Lowering:
                 macs=macs,
             )
 
-        def weight_run(grad: Any, x: Any) -> Any:
-            return backend.conv2d_grad_weight(grad, x, geometry)
-
-        self._add_line(
-            "conv2d_grad_weight",
-            node.path,
-            (grad, x),
-            (grad_weight,),
-            weight_run,
-            macs=macs,
-        )
         if grad_bias:
 
             def bias_run(grad: Any) -> Any:
                 return grad.sum(axis=(0, 2, 3))
 
             self._add_line("sum", node.path, (grad,), grad_bias, bias_run, on_host=True)
+
+    def _computed_again(self, value: Value) -> Value:
+        """Return a value, computed anew where it follows from what is kept anyway.
+
+        What a ReLU gives follows from batch norm's input in one pass over memory; kept,
+        it would take as much room until then.
+        """
+        relu = self.producers.get(value)
+        if relu is None or relu not in self.rectified:
+            return value
+        norm, residual = self.rectified[relu]
+        if residual is not None or value is self.trace.out:
+            return value
+        again = Value(value.shape, value.dtype, f"{relu.path}, again")
+        self._add_line(
+            "batch_norm_relu",
+            (norm.node.path, relu.path, "again"),
+            (norm.x, *norm.affine),
+            (again,),
+            fused.batch_norm_relu,
+        )
+        return again
 
     # -------------------------------------------------------------- batch norm
 

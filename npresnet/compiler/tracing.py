@@ -1,4 +1,4 @@
-"""Walking a model: its own lines, forward and backward, with symbols in place of arrays.
+"""Walking a model: its own lines, forward and back, with symbols in place of arrays.
 
 Blocks and networks say in Python how their layers follow one another, on the way
 forward and on the way back. Here those very lines run, but what reaches a layer is a
@@ -287,7 +287,7 @@ def _conv2d(layer: Conv2d, x: Symbol) -> Any:
 
 
 def _batch_norm(layer: BatchNorm2d, x: Symbol) -> Any:
-    N, C, H, W = _images(layer, x, layer.num_features)
+    N, _, H, W = _images(layer, x, layer.num_features)
     training = layer.training or layer.running_mean is None
     if layer.affine:
         _of_dtype(layer.weight, x)
