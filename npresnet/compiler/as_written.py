@@ -11,7 +11,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from npresnet import backend, functional, models, nn
+from npresnet import backend, functional, nn
 from npresnet.nn import Module
 
 # What takes part in a forward or a backward pass.
@@ -35,7 +35,8 @@ def is_as_written(module: Module) -> bool:
     What is inside of the module is another question.
     """
     kind = type(module)
-    if getattr(models, kind.__name__, getattr(nn, kind.__name__, None)) is not kind:
+    home = sys.modules.get(kind.__module__)
+    if not _is_ours(kind) or getattr(home, kind.__name__, None) is not kind:
         return False
     if any(name in vars(module) for name in _PASSES):
         return False
@@ -85,7 +86,7 @@ def _functions() -> list[tuple[Any, str, Any]]:
     return found
 
 
-def _is_ours(function: FunctionType) -> bool:
+def _is_ours(function: FunctionType | type) -> bool:
     return function.__module__.startswith(backend.__name__.partition(".")[0] + ".")
 
 

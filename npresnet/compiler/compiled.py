@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from npresnet import _arguments
 from npresnet._plain import plain
-from npresnet.backend import get_backend
-from npresnet.compiler.as_written import functions_are_as_written
 from npresnet.compiler.programs import Programs
 from npresnet.nn import Gradient, Module, modes
-from npresnet.nn.doors import is_watched
 
 if TYPE_CHECKING:
     from npresnet.compiler.program import Plan, Program
@@ -91,16 +88,6 @@ def compile(
     return CompiledStep(model, criterion, optimizer)
 
 
-def _runs_in_layers() -> bool:
-    """Tell whether the model's own lines are what is wanted."""
-    return (
-        get_backend() != "numba"
-        or is_watched()
-        or modes.is_replaying()
-        or not functions_are_as_written()
-    )
-
-
 class _Compiled:
     """What has programs."""
 
@@ -156,15 +143,6 @@ class _Compiled:
                 ": no shape has been met yet" if plan is None else "\n" + listing(plan)
             )
 
-    def _find(self, x: Array) -> Program | None:
-        """Return the program for x; None where the model itself has to say no."""
-        from npresnet.compiler.tracing import Mismatch
-
-        try:
-            return self._programs.find(x)
-        except Mismatch:
-            return None
-
 
 class CompiledModel(_Compiled):
     """What `compile` makes of a model: called like it, and goes backward like it.
@@ -186,14 +164,9 @@ class CompiledModel(_Compiled):
     def __call__(self, x: Array) -> Array:
         """Run the forward pass."""
         x = plain("x", x)
-        with self._lock:
-            program = None if _runs_in_layers() else self._find(x)
-            if program is None:
-                self._last, self._in_layers = None, True
-                out: Array = self.model(x)
-                return out
+        with self._lock, self._programs.use(x) as program:
             self._last, self._in_layers = None, False
-            if not program.run_forward(x):
+            if program is None or not program.run_forward(x):
                 self._in_layers = True
                 return self.model(x)  # type: ignore[no-any-return]
             program.move_statistics()
@@ -226,21 +199,11 @@ class CompiledModel(_Compiled):
                     f"{grad_output.dtype} of shape {grad_output.shape}"
                 )
             if not program.run_backward(grad_output):
-                return self._again(program, grad_output, input_grad)
+                return _go_back_in_layers(self.model, program, grad_output, input_grad)
             for parameter, gradients in program.gradients:
                 for gradient in gradients:
                     parameter.accumulate(gradient.copy())
             return _copy(program.grad_x) if input_grad else None
-
-    def _again(
-        self, program: Program, grad_output: Array, input_grad: bool
-    ) -> Gradient:
-        """Go forward and back in layers, where kernels had sums that are not finite."""
-        buffers = {name: value.copy() for name, value in self.model.named_buffers()}
-        self.model(_copy(program.x))
-        gradient = self.model.backward(grad_output, input_grad)
-        self.model.load_state_dict(buffers, strict=False)
-        return gradient
 
 
 class CompiledStep(_Compiled):
@@ -257,7 +220,7 @@ class CompiledStep(_Compiled):
     def __init__(self, model: Module, criterion: Any, optimizer: Optimizer) -> None:
         super().__init__(model)
         self.criterion, self.optimizer = criterion, optimizer
-        self._program: Program | None = None
+        self._was_program = False  # what made the gradients that are there
         self._update: Update | None = None
 
     def __call__(self, x: Array, labels: NDArray[np.integer[Any]]) -> tuple[Any, Array]:
@@ -287,36 +250,22 @@ class CompiledStep(_Compiled):
     ) -> tuple[Any, Array]:
         """Do all of a step but the update: see `__call__`."""
         x = plain("x", x)
-        with self._lock:
-            program = None if _runs_in_layers() else self._find(x)
-            self._program = None
-            if program is None:
-                return self._in_layers(x, labels)
-            if not program.run_forward(x):
+        with self._lock, self._programs.use(x) as program:
+            self._was_program = False
+            if program is None or not program.run_forward(x):
                 return self._in_layers(x, labels)
             logits = _copy(program.out)
             loss = self.criterion(logits, labels)
             grad_logits = self.criterion.backward()
             program.move_statistics()
-            if not program.run_backward(grad_logits):
-                return self._again(program, loss, logits, grad_logits)
             self.model.zero_grad()
+            if not program.run_backward(grad_logits):
+                _go_back_in_layers(self.model, program, grad_logits, False)
+                return loss, logits
             for parameter, (gradient,) in program.gradients:
                 parameter.grad = gradient
-            self._program = program
+            self._was_program = True
             return loss, logits
-
-    def update(self) -> None:
-        """Move the parameters along the gradients that are there."""
-        from npresnet.compiler.update import Update
-
-        with self._lock:
-            if self._program is None:
-                self.optimizer.step()
-                return
-            if self._update is None:
-                self._update = Update(self.optimizer)
-            self._update.run()
 
     def _in_layers(
         self, x: Array, labels: NDArray[np.integer[Any]]
@@ -327,16 +276,31 @@ class CompiledStep(_Compiled):
         self.model.backward(self.criterion.backward(), input_grad=False)
         return loss, logits
 
-    def _again(
-        self, program: Program, loss: Any, logits: Array, grad_logits: Array
-    ) -> tuple[Any, Array]:
-        """Go back in layers, where kernels had sums that are not finite."""
-        buffers = {name: value.copy() for name, value in self.model.named_buffers()}
-        self.model(_copy(program.x))
-        self.model.zero_grad()
-        self.model.backward(grad_logits, input_grad=False)
-        self.model.load_state_dict(buffers, strict=False)
-        return loss, logits
+    def update(self) -> None:
+        """Move the parameters along the gradients that are there."""
+        from npresnet.compiler.update import Update
+
+        with self._lock:
+            if not self._was_program:
+                self.optimizer.step()
+                return
+            if self._update is None:
+                self._update = Update(self.optimizer)
+            self._update.run()
+
+
+def _go_back_in_layers(
+    model: Module, program: Program, grad_output: Array, input_grad: bool
+) -> Gradient:
+    """Go back layer by layer, where kernels had sums that are not finite.
+
+    The way forward is repeated for it; running statistics have moved already.
+    """
+    buffers = {name: value.copy() for name, value in model.named_buffers()}
+    model(_copy(program.x))
+    gradient = model.backward(grad_output, input_grad)
+    model.load_state_dict(buffers, strict=False)
+    return gradient
 
 
 def _copy(array: Array) -> Array:

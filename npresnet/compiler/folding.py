@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from npresnet import _arguments, backend
 from npresnet.backend import Geometry, fused
 from npresnet.compiler.as_written import is_as_written
+from npresnet.compiler.programs import Programs
+from npresnet.compiler.symbols import CannotCompile
 from npresnet.functional import _check
 from npresnet.models import (
     BasicBlock,
     Bottleneck,
     PlainBlock,
-    PooledConv,
     ResNet,
 )
 from npresnet.nn import (
@@ -43,6 +44,8 @@ from npresnet.nn import (
 )
 
 Array = NDArray[np.floating[Any]]
+
+_MOST_SHAPES = 64  # that are remembered
 
 _geometry = functools.lru_cache(maxsize=512)(Geometry.of)  # by values: they may change
 
@@ -84,6 +87,8 @@ class InferenceModel(Module):
     """What `inference` makes: a network's modules under their own names, folded."""
 
     _network: Module
+    _programs: Programs
+    _met: set[tuple[int, ...]]
 
     def __init__(self, model: Module) -> None:
         super().__init__()
@@ -92,6 +97,10 @@ class InferenceModel(Module):
         self._parameters, self._modules = network._parameters, network._modules
         self._buffers = network._buffers
         vars(self)["_network"] = network  # not a module of its own: no path leads there
+        vars(self)["_programs"] = Programs(network, input_grad=None)
+        # Shapes of inputs that have come once: a program is made for those that come
+        # again.
+        vars(self)["_met"] = set()
         self._fix_weights()
         self.eval()
 
@@ -132,8 +141,31 @@ class InferenceModel(Module):
     def forward(self, x: Array) -> Array:
         """Map images to what the model maps them to: (N, C, H, W) to logits, mostly."""
         with no_grad():
-            out: Array = self._network(x)
+            out = self._run_program(x) if self._has_come_before(x) else None
+            if out is None:
+                out = self._network(x)
         return out
+
+    def _has_come_before(self, x: Array) -> bool:
+        """Tell whether an input of this shape was there before; remember it."""
+        if type(x) is not np.ndarray:
+            return False
+        if x.shape in self._met:
+            return True
+        if len(self._met) >= _MOST_SHAPES:
+            self._met.clear()
+        self._met.add(x.shape)
+        return False
+
+    def _run_program(self, x: Array) -> Array | None:
+        """Return what the program gives; None where the network itself is to run."""
+        try:
+            with self._programs.use(x) as program:
+                if program is None or not program.run_forward(x):
+                    return None
+                return program.out.copy(order="K")
+        except CannotCompile:
+            return None
 
     def backward(self, *gradients: Any, **options: Any) -> Gradient:
         """Refuse: the readable model goes backward, its twin does not."""
@@ -163,9 +195,6 @@ def _fold_module(module: Any, done: dict[Module, Module]) -> Module:
     elif _is(module, ResNet):
         if _is_pair(module.conv1, module.bn1) and _is(module.relu, ReLU):
             return FusedResNet(module, done)
-    elif _is(module, PooledConv):
-        if _is(module.bn, BatchNorm2d) and _is(module.relu, ReLU):
-            return FusedPooledConv(module)
     for name, child in list(module.named_children()):
         folded = _folded(child, done)
         if folded is not child:
@@ -225,29 +254,6 @@ class FusedResNet(Module):
         x = self.avgpool(x)
         logits: Array = self.fc(x[:, :, 0, 0])
         return logits
-
-
-class FusedPooledConv(Module):
-    """A `PooledConv`: batch norm and ReLU in one pass over memory.
-
-    They cannot be folded into the convolution: pooling stands between.
-    """
-
-    def __init__(self, block: PooledConv) -> None:
-        super().__init__()
-        self.conv, self.maxpool, self.bn = block.conv, block.maxpool, block.bn
-
-    def forward(self, x: Array) -> Array:
-        """Map (N, in_channels, H, W) to (N, out_channels, H/2, W/2)."""
-        x = self.maxpool(self.conv(x))
-        bn = self.bn
-        if bn.running_mean is None:
-            return backend.relu(bn(x))[0]
-        C = bn.num_features
-        weight = np.ones(C, x.dtype) if bn.weight is None else bn.weight.data
-        bias = np.zeros(C, x.dtype) if bn.bias is None else bn.bias.data
-        inverse_std = 1 / np.sqrt(bn.running_var + bn.eps)
-        return fused.batch_norm_relu(x, bn.running_mean, inverse_std, weight, bias)
 
 
 class FusedConv2d(Module):

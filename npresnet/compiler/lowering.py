@@ -318,6 +318,25 @@ class _Lowering:
         )
         return again
 
+    def _fused_conv2d(self, node: Node) -> None:
+        geometry, layer = node.facts["geometry"], node.layer
+        weight, bias = (
+            Value(getattr(layer, own).shape, layer.weight.dtype, f"{node.path}.{own}")
+            for own in ("weight", "bias")
+        )
+        self.lines.sources[weight] = lambda: layer.weight
+        self.lines.sources[bias] = lambda: layer.bias
+        rectify = layer.rectify
+
+        def run(x: Any, weight: Any, bias: Any, residual: Any = None) -> Any:
+            return fused.fused_conv2d(x, weight, bias, residual, rectify, geometry)
+
+        x, *residual = node.inputs
+        reads = x, weight, bias, *residual
+        self._add_line(
+            "fused_conv2d", node.path, reads, node.outputs, run, macs=_macs(node)
+        )
+
     # -------------------------------------------------------------- batch norm
 
     def _statistics(self, norm: _Norm) -> None:
@@ -493,7 +512,7 @@ class _Lowering:
             reads = grad, self.masks[forward]
             self._add_line("relu_grad", node.path, reads, (masked,), backend.relu_grad)
             return
-        norm, residual = self.rectified[forward]
+        norm, _ = self.rectified[forward]
         layers = norm.node.path, node.path
         if masked in self.open:
             self.summed.add(norm)

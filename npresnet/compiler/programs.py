@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import operator
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.backend import get_algorithm
-from npresnet.nn import Module
+from npresnet.backend import get_algorithm, get_backend
+from npresnet.compiler.as_written import functions_are_as_written
+from npresnet.nn import Module, modes
+from npresnet.nn.doors import is_watched
 
 if TYPE_CHECKING:
     from npresnet.compiler.program import Plan, Program
@@ -51,6 +56,40 @@ class Programs:
         # when they were looked at last.
         self._seen: list[tuple[dict[str, Any], list[Any]]] = []
         self._mode: tuple[bool, ...] = ()
+        self._is_free = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy, and pickle, without what can be made again."""
+        return _made_again, (self.model, self._input_grad)
+
+    @contextmanager
+    def use(self, x: Array) -> Iterator[Program | None]:
+        """Have the program for an input to oneself, within a ``with`` block.
+
+        None where the model itself is to run: because its own lines are wanted, because
+        x does not fit (the model says better why), or because the arena is in use, by
+        another thread or by what a signal handler has interrupted.
+
+        Raises
+        ------
+        CannotCompile
+            If there can be no program.
+        """
+        if runs_in_layers() or not self._is_free.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._find(x)
+        finally:
+            self._is_free.release()
+
+    def _find(self, x: Array) -> Program | None:
+        from npresnet.compiler.tracing import Mismatch
+
+        try:
+            return self.find(x)
+        except Mismatch:
+            return None
 
     def find(self, x: Array) -> Program:
         """Return the program for an input, laid out and bound if need be."""
@@ -129,6 +168,20 @@ class Programs:
             self._programs.clear()
         self._seen = now
         self._mode = tuple([module.training for module in self.model.modules()])
+
+
+def _made_again(model: Module, input_grad: bool | None) -> Programs:
+    return Programs(model, input_grad=input_grad)
+
+
+def runs_in_layers() -> bool:
+    """Tell whether a model's own lines are what is wanted."""
+    return (
+        get_backend() != "numba"
+        or is_watched()
+        or modes.is_replaying()
+        or not functions_are_as_written()
+    )
 
 
 def _are_alike(

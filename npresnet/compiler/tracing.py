@@ -16,6 +16,7 @@ import numpy as np
 
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.compiler.as_written import is_as_written
+from npresnet.compiler.folding import FusedConv2d
 from npresnet.compiler.symbols import CannotCompile, Symbol, Value
 from npresnet.functional import (
     avg_pool2d_forward,
@@ -205,13 +206,13 @@ class _Walk:
             return None
         path = self.paths.get(module, type(module).__name__)
 
-        def forward(x: Any) -> Symbol:
-            if not isinstance(x, Symbol):
+        def forward(*inputs: Any) -> Symbol:
+            given = tuple(one for one in inputs if one is not None)
+            if not all(isinstance(one, Symbol) for one in given):
                 raise CannotCompile(f"{path}: is given an array of the network's own")
-            out, facts = layer.shape(module, x)
-            return self._note(
-                layer.kind, path, module, (x,), Value(out, x.dtype, path), **facts
-            )
+            out, facts = layer.shape(module, *given)
+            value = Value(out, given[0].dtype, path)
+            return self._note(layer.kind, path, module, given, value, **facts)
 
         def backward(grad: Any, input_grad: bool = True) -> Symbol | None:
             kept = self.under_way.get(module)
@@ -253,8 +254,8 @@ class _Layer:
     """What is known of a kind of layer."""
 
     kind: str
-    # From the layer and its input to the shape of the output, and the facts.
-    shape: Callable[[Any, Symbol], tuple[tuple[int, ...], dict[str, Any]]]
+    # From the layer and its inputs to the shape of the output, and the facts.
+    shape: Callable[..., tuple[tuple[int, ...], dict[str, Any]]]
 
 
 def _images(layer: Any, x: Symbol, channels: int | None = None) -> tuple[int, ...]:
@@ -263,12 +264,14 @@ def _images(layer: Any, x: Symbol, channels: int | None = None) -> tuple[int, ..
     return x.shape
 
 
-def _of_dtype(parameter: Parameter | None, x: Symbol) -> None:
+def _of_dtype(parameter: Any, x: Symbol) -> None:
     if parameter is not None and parameter.dtype != x.dtype:
         raise Mismatch
 
 
-def _conv2d(layer: Conv2d, x: Symbol) -> Any:
+def _conv2d(
+    layer: Conv2d | FusedConv2d, x: Symbol, residual: Symbol | None = None
+) -> Any:
     K, C, KH, KW = layer.weight.shape
     N, _, H, W = _images(layer, x, C * layer.groups)
     _of_dtype(layer.weight, x)
@@ -283,7 +286,10 @@ def _conv2d(layer: Conv2d, x: Symbol) -> Any:
         )
     except ValueError:
         raise Mismatch from None
-    return (N, K, *geometry.output_size), {"geometry": geometry}
+    shape = (N, K, *geometry.output_size)
+    if residual is not None and residual.shape != shape:
+        raise Mismatch
+    return shape, {"geometry": geometry}
 
 
 def _batch_norm(layer: BatchNorm2d, x: Symbol) -> Any:
@@ -356,6 +362,7 @@ def _zero_pad(layer: ZeroPadShortcut, x: Symbol) -> Any:
 
 _LAYERS: dict[type, _Layer] = {
     Conv2d: _Layer("conv2d", _conv2d),
+    FusedConv2d: _Layer("fused_conv2d", _conv2d),
     BatchNorm2d: _Layer("batch_norm", _batch_norm),
     ReLU: _Layer("relu", lambda layer, x: (x.shape, {})),
     MaxPool2d: _Layer("max_pool2d", _max_pool),
