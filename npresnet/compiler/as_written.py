@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from npresnet import backend, functional, nn
-from npresnet.nn import Module
+from npresnet import backend, functional, models, nn
+from npresnet.nn import Module, Parameter
+from npresnet.optim import SGD, Optimizer
 
 # What takes part in a forward or a backward pass.
 _PASSES = (
@@ -36,7 +38,7 @@ def is_as_written(module: Module) -> bool:
     """
     kind = type(module)
     home = sys.modules.get(kind.__module__)
-    if not _is_ours(kind) or getattr(home, kind.__name__, None) is not kind:
+    if not is_ours(kind) or getattr(home, kind.__name__, None) is not kind:
         return False
     if any(name in vars(module) for name in _PASSES):
         return False
@@ -74,26 +76,44 @@ def _functions() -> list[tuple[Any, str, Any]]:
     found = []
     for module in _rooms():
         for name, value in vars(module).items():
-            if isinstance(value, FunctionType) and _is_ours(value):
+            if isinstance(value, FunctionType) and is_ours(value):
                 home = sys.modules[value.__module__]
                 right = value if vars(home).get(value.__name__) is value else None
                 found.append((vars(module), name, right))
-    for kind in vars(nn).values():
-        if isinstance(kind, type) and issubclass(kind, Module):
-            for name in _PASSES:
-                if name in vars(kind):
-                    found.append((vars(kind), name, vars(kind)[name]))
+    for kind in _our_modules():
+        found += methods_of(kind)
+    for kind in (Module, Parameter, Optimizer, SGD):  # what all passes and steps share
+        found += [
+            (vars(kind), name, method)
+            for name, method in vars(kind).items()
+            if isinstance(method, FunctionType)
+        ]
     return found
 
 
-def _is_ours(function: FunctionType | type) -> bool:
+def is_ours(function: FunctionType | type) -> bool:
+    """Tell whether a function or a class is the package's own."""
     return function.__module__.startswith(backend.__name__.partition(".")[0] + ".")
+
+
+def methods_of(kind: type) -> list[tuple[Any, str, Any]]:
+    """List the methods of a class that take part in passes: where, name, function."""
+    own = vars(kind)
+    return [(own, name, own[name]) for name in _PASSES if name in own]
+
+
+def _our_modules(base: type = Module) -> Iterator[type]:
+    """Go through the package's classes of modules that have been made so far."""
+    if is_ours(base):
+        yield base
+    for kind in base.__subclasses__():
+        yield from _our_modules(kind)
 
 
 def _rooms() -> list[Any]:
     """Return the modules in whose names layers and functions look each other up."""
     rooms = [backend, backend.reference, functional]
-    for package in (functional, nn):
+    for package in (functional, nn, models):
         rooms += [
             module
             for name, module in vars(package).items()

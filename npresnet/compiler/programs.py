@@ -12,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet.backend import get_algorithm, get_backend
-from npresnet.compiler.as_written import functions_are_as_written
+from npresnet.compiler.as_written import (
+    functions_are_as_written,
+    is_ours,
+    methods_of,
+)
 from npresnet.nn import Module, modes
 from npresnet.nn.doors import is_watched
 
@@ -55,6 +59,7 @@ class Programs:
         # What each module holds, and its names: the dictionary itself, and its values
         # when they were looked at last.
         self._seen: list[tuple[dict[str, Any], list[Any]]] = []
+        self._methods: list[tuple[Any, str, Any]] = []  # of others' classes
         self._mode: tuple[bool, ...] = ()
         self._is_free = threading.Lock()
 
@@ -157,17 +162,27 @@ class Programs:
             ):
                 break
         else:
-            if self._seen:
+            if self._seen and all(
+                own.get(name) is it for own, name, it in self._methods
+            ):
                 return
         now = [
             (vars(module), list(vars(module).values()))
             for module in self.model.modules()
         ]
-        if not _are_alike(self._seen, now):
+        methods = self._others_methods()
+        if not _are_alike(self._seen, now) or methods != self._methods:
             self._plans.clear()
             self._programs.clear()
-        self._seen = now
+        self._seen, self._methods = now, methods
         self._mode = tuple([module.training for module in self.model.modules()])
+
+    def _others_methods(self) -> list[tuple[Any, str, Any]]:
+        """List the passes that are not the package's: those are looked at elsewhere."""
+        kinds = {type(module) for module in self.model.modules()}
+        others = {one for kind in kinds for one in kind.__mro__ if not is_ours(one)}
+        found = [method for kind in others for method in methods_of(kind)]
+        return sorted(found, key=lambda method: (id(method[2]), method[1]))
 
 
 def _made_again(model: Module, input_grad: bool | None) -> Programs:

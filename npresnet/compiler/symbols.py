@@ -65,7 +65,7 @@ class Symbol:
 
     def __add__(self, other: Any) -> Symbol:
         if not isinstance(other, Symbol):
-            raise CannotCompile(f"adds a {type(other).__name__} to an array")
+            raise CannotCompile("adds something else to an array")
         if (self.shape, self.dtype) != (other.shape, other.dtype):
             raise CannotCompile(f"adds shapes {self.shape} and {other.shape}")
         return self._record("add", self, other)
@@ -84,6 +84,9 @@ class Symbol:
                 raise CannotCompile("takes a part of an array")
         return self._record("view", self, shape=(*shape, *axes), key=key)
 
+    def __iadd__(self, other: Any) -> Symbol:
+        raise CannotCompile("changes an array in place")
+
     def __array_ufunc__(self, ufunc: Any, method: str, *_: Any, **__: Any) -> Any:
         raise CannotCompile(f"calls np.{ufunc.__name__}")
 
@@ -93,6 +96,11 @@ class Symbol:
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise CannotCompile("needs the numbers of an array")
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise CannotCompile(f"asks an array for its .{name}")
+
     def __float__(self) -> float:
         raise CannotCompile("needs the numbers of an array")
 
@@ -101,3 +109,25 @@ class Symbol:
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self.shape}, dtype={self.dtype})"
+
+
+def _refused(what: str) -> Callable[..., Any]:
+    def refuse(self: Symbol, *_: Any) -> Any:
+        raise CannotCompile(what)
+
+    return refuse
+
+
+# Operators that arrays have, and symbols do not.
+for _what, _names in {
+    "multiplies an array": ("mul", "rmul", "imul", "matmul", "rmatmul"),
+    "subtracts from an array": ("sub", "rsub", "isub", "neg"),
+    "divides an array": ("truediv", "rtruediv", "itruediv", "floordiv", "mod"),
+    "takes a power of an array": ("pow", "rpow"),
+    "compares an array": ("lt", "le", "gt", "ge"),
+    "goes through an array": ("iter",),
+    "adds a number to an array": ("radd",),
+    "writes into an array": ("setitem",),
+}.items():
+    for _name in _names:
+        setattr(Symbol, f"__{_name}__", _refused(_what))

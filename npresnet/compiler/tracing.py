@@ -8,6 +8,9 @@ that a pass does, in order; nothing here knows what a residual block is.
 
 from __future__ import annotations
 
+import os
+import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,6 +144,7 @@ class _Walk:
     ) -> Trace:
         x = Value(shape, dtype, "x")
         grad_out = grad_x = None
+        before = _memory(self.model)
         try:
             with standing_in(self._stand_in):
                 out = self._values(self.model(Symbol(x, self._between)))
@@ -152,15 +156,34 @@ class _Walk:
                     )
                     if input_grad:
                         grad_x = self._values(gradient)
-        except (CannotCompile, Mismatch):
+        except Mismatch:
             raise
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise CannotCompile(f"{type(self.model).__name__}: {error}") from error
+            raise CannotCompile(self._explained(error)) from error
         finally:
             self.model.discard_caches()  # blocks may have kept symbols
+        if not _is_same(before, _memory(self.model)):
+            raise CannotCompile(
+                f"{type(self.model).__name__} cannot be compiled: its passes draw "
+                "random numbers or set attributes, and a program would do so but once"
+            )
         return Trace(
             x, out, forward, self.nodes, grad_out, grad_x, list(self.gradients.items())
         )
+
+    def _explained(self, error: Exception) -> str:
+        """Say in one line what cannot be compiled, and where it is written."""
+        what = str(error) if isinstance(error, CannotCompile) else f"fails: {error}"
+        name = type(self.model).__name__
+        ours = os.path.dirname(__file__)
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if os.path.dirname(frame.filename) != ours and frame.line is not None:
+                file = os.path.basename(frame.filename)
+                return (
+                    f"{name} cannot be compiled: {frame.name} (line {frame.lineno} of "
+                    f"{file}) {what}; programs are made of layers and additions"
+                )
+        return f"{name} cannot be compiled: {what}"
 
     def _values(self, symbol: Any) -> Value:
         if not isinstance(symbol, Symbol):
@@ -247,6 +270,25 @@ class _Walk:
             return symbol if input_grad else None
 
         return forward if name == "forward" else backward
+
+
+def _memory(model: Module) -> list[Any]:
+    """Return all that a pass could leave for the next one: attributes, and dice."""
+    memory: list[Any] = []
+    for module in model.modules():
+        for value in vars(module).values():
+            dice = isinstance(value, np.random.Generator)
+            memory.append(repr(value.bit_generator.state) if dice else value)
+    # np.random's own, as it is called without a Generator
+    state = np.random.get_state(legacy=True)  # noqa: NPY002
+    return [*memory, repr(state), repr(random.getstate())]
+
+
+def _is_same(before: list[Any], after: list[Any]) -> bool:
+    return len(before) == len(after) and all(
+        old is new or (isinstance(old, str) and old == new)
+        for old, new in zip(before, after, strict=True)
+    )
 
 
 @dataclass(frozen=True)
