@@ -2,9 +2,8 @@
 
 Operations of the backend prepare arrays in Python and then launch kernels. Within
 `recording`, launches are collected instead, and large arrays come from whoever records.
-Nothing is computed. `Jobs` does what has been collected, started by one call of
-compiled code. Only operations whose Python does not depend on numbers in arrays can be
-recorded; those of `npresnet.backend` and `fused` that cannot be, say so.
+Nothing is computed; `threads.recorded.Jobs` does what has been collected. Only
+operations whose Python depends on nothing but shapes can be recorded.
 """
 
 from __future__ import annotations
@@ -87,39 +86,3 @@ def not_recording() -> Iterator[None]:
         yield
     finally:
         here.recording = before
-
-
-class Jobs:
-    """Launches, laid out in memory for compiled code to do in order.
-
-    Parameters
-    ----------
-    launches : list of Launch
-        As recorded. Their arrays stay where they are for as long as this lives.
-    """
-
-    def __init__(self, launches: list[Launch]) -> None:
-        from npresnet.backend.threads.pool import job_of
-
-        self._launches = launches  # keeps the arrays
-        jobs = [job_of(launch.kernel, launch.arguments) for launch in launches]
-        ends = np.cumsum([0, *(-(-job.size // 64) * 64 for job in jobs)])
-        self._memory = np.zeros(int(ends[-1]) + 64, np.uint8)
-        begin = -self._memory.ctypes.data % 64
-        for job, end in zip(jobs, ends[:-1], strict=True):
-            self._memory[begin + end : begin + end + job.size] = job
-        self._table = np.zeros((len(jobs), 3), np.int64)
-        self._table[:, 0] = self._memory.ctypes.data + begin + ends[:-1]
-        self._table[:, 1] = [launch.iterations for launch in launches]
-
-    def __len__(self) -> int:
-        return len(self._launches)
-
-    def run(self) -> None:
-        """Do all of them, on as many threads as are set."""
-        from npresnet.backend.threads.pool import run_table
-
-        failed = run_table(self._table)
-        if failed >= 0:
-            name = self._launches[failed].kernel.__name__
-            raise MemoryError(f"{name}: no memory for the work of a thread")

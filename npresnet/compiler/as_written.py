@@ -14,7 +14,6 @@ from typing import Any
 
 from npresnet import backend, functional, models, nn
 from npresnet.nn import Module, Parameter
-from npresnet.optim import SGD, Optimizer
 
 # What takes part in a forward or a backward pass.
 _PASSES = (
@@ -82,10 +81,10 @@ def _functions() -> list[tuple[Any, str, Any]]:
                 found.append((vars(module), name, right))
     for kind in _our_modules():
         found += methods_of(kind)
-    for kind in (Module, Parameter, Optimizer, SGD):  # what all passes and steps share
+    for shared in (Module, Parameter):  # by all passes
         found += [
-            (vars(kind), name, method)
-            for name, method in vars(kind).items()
+            (vars(shared), name, method)
+            for name, method in vars(shared).items()
             if isinstance(method, FunctionType)
         ]
     return found
@@ -106,7 +105,8 @@ def _our_modules(base: type = Module) -> Iterator[type]:
     """Go through the package's classes of modules that have been made so far."""
     if is_ours(base):
         yield base
-    for kind in base.__subclasses__():
+    kinds: list[type] = base.__subclasses__()
+    for kind in kinds:
         yield from _our_modules(kind)
 
 

@@ -15,8 +15,6 @@ from npresnet.nn import Gradient, Module, modes
 
 if TYPE_CHECKING:
     from npresnet.compiler.program import Plan, Program
-    from npresnet.compiler.update import Update
-    from npresnet.optim import Optimizer
 
 Array = NDArray[np.floating[Any]]
 
@@ -24,7 +22,7 @@ Array = NDArray[np.floating[Any]]
 def compile(
     model: Module,
     criterion: Any = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Any = None,
 ) -> CompiledModel | CompiledStep:
     """Lay a network out as a program, or a whole step of its training.
 
@@ -81,10 +79,11 @@ def compile(
         )
     if criterion is None or optimizer is None:
         return CompiledModel(model)
-    from npresnet.optim import Optimizer
-
     _arguments.instance("criterion", criterion, Module, "a Module")
-    _arguments.instance("optimizer", optimizer, Optimizer, "an Optimizer")
+    if not hasattr(optimizer, "step_at_once"):
+        raise TypeError(
+            f"optimizer must be an Optimizer, got {_arguments.shown(optimizer)}"
+        )
     return CompiledStep(model, criterion, optimizer)
 
 
@@ -113,6 +112,13 @@ class _Compiled:
                 "no shape has been met yet: call it, or lay_out((N, C, H, W))"
             )
         return plan
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy, and pickle, what it was made of."""
+        return type(self), self._made_of()
+
+    def _made_of(self) -> tuple[Any, ...]:
+        return (self.model,)
 
     def lay_out(self, shape: tuple[int, ...]) -> Plan:
         """Lay the program for an input of a shape out, without running it.
@@ -172,7 +178,8 @@ class CompiledModel(_Compiled):
             program.move_statistics()
             if modes.is_keeping():
                 self._last = program
-            return _copy(program.out)
+            out: Array = _copy(program.out)
+            return out
 
     def backward(self, grad_output: Array, input_grad: bool = True) -> Gradient:
         """Carry the gradient of the output back; add to the parameters' gradients.
@@ -217,11 +224,13 @@ class CompiledStep(_Compiled):
 
     _input_grad = False
 
-    def __init__(self, model: Module, criterion: Any, optimizer: Optimizer) -> None:
+    def __init__(self, model: Module, criterion: Any, optimizer: Any) -> None:
         super().__init__(model)
         self.criterion, self.optimizer = criterion, optimizer
         self._was_program = False  # what made the gradients that are there
-        self._update: Update | None = None
+
+    def _made_of(self) -> tuple[Any, ...]:
+        return self.model, self.criterion, self.optimizer
 
     def __call__(self, x: Array, labels: NDArray[np.integer[Any]]) -> tuple[Any, Array]:
         """Take a step: forward, loss, backward, update.
@@ -278,15 +287,11 @@ class CompiledStep(_Compiled):
 
     def update(self) -> None:
         """Move the parameters along the gradients that are there."""
-        from npresnet.compiler.update import Update
-
         with self._lock:
-            if not self._was_program:
+            if self._was_program:
+                self.optimizer.step_at_once()
+            else:
                 self.optimizer.step()
-                return
-            if self._update is None:
-                self._update = Update(self.optimizer)
-            self._update.run()
 
 
 def _go_back_in_layers(
@@ -303,6 +308,6 @@ def _go_back_in_layers(
     return gradient
 
 
-def _copy(array: Array) -> Array:
+def _copy(array: Any) -> Any:
     """Copy an array, and how it is laid out."""
     return array.copy(order="K")

@@ -460,7 +460,11 @@ class _Lowering:
             path,
             (norm.weight, norm.inverse_std, norm.total, norm.total_x_hat),
             factors,
-            lambda *vectors: between.batch_norm_grad_factors(*vectors, norm.count),
+            lambda weight, inverse_std, total, total_x_hat: (
+                between.batch_norm_grad_factors(
+                    weight, inverse_std, total, total_x_hat, norm.count
+                )
+            ),
         )
         if grad in self.open:
             above = self.open[grad][1]
@@ -702,7 +706,7 @@ def _flat_sum(a: Any, b: Any) -> Any:
 def _macs(node: Node) -> int:
     N, K, OH, OW = node.outputs[0].shape
     _, C, KH, KW = node.layer.weight.shape
-    return N * K * OH * OW * C * KH * KW
+    return int(N * K * OH * OW * C * KH * KW)
 
 
 def _same(array: Any) -> Any:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npresnet.backend import between
-from npresnet.backend.recording import CannotRecord, Jobs, Launch, recording
+from npresnet.backend.recording import CannotRecord, Launch, recording
+from npresnet.backend.threads.recorded import Jobs
 from npresnet.compiler import memory_plan
 from npresnet.compiler.lowering import Line, Lines
 from npresnet.compiler.memory_plan import Buffer
@@ -104,9 +105,9 @@ class Plan:
         end = len(self.lines)
         if self.source.trace.grad_out is not None:
             # It is written when the way forward is done.
-            buffer = self.places.get(self.source.trace.grad_out)
-            if buffer is not None:
-                buffer.first = 0
+            given = self.places.get(self.source.trace.grad_out)
+            if given is not None:
+                given.first = 0
         for value in self.kept:
             if value in self.places:
                 self.places[value].last = end

@@ -19,7 +19,7 @@ import numpy as np
 
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.compiler.as_written import is_as_written
-from npresnet.compiler.folding import FusedConv2d
+from npresnet.compiler.folded_layers import FusedConv2d
 from npresnet.compiler.symbols import CannotCompile, Symbol, Value
 from npresnet.functional import (
     avg_pool2d_forward,

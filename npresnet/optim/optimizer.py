@@ -77,6 +77,13 @@ class Optimizer:
                     self._update(data, grad, self._slot[index], group)
                 index += 1
 
+    def step_at_once(self) -> None:
+        """Do as `step` does, in one call of compiled code where there is one for it.
+
+        The bits are the same. Programs (`npresnet.compile`) end with it.
+        """
+        self.step()
+
     def zero_grad(self) -> None:
         """Forget every gradient, as `Module.zero_grad` does."""
         for parameter in self._parameters():

@@ -98,7 +98,13 @@ def norms(shape, rng, draw):
 
 def elementwise(shape, rng, draw):
     x, grad = draw(rng, *shape), normal(rng, *shape)
-    return {"add": (grad, x), "relu": (x,), "relu_grad": (grad, reference.relu(x)[1])}
+    out, mask = reference.relu(x)
+    return {
+        "add": (grad, x),
+        "relu": (x,),
+        "relu_grad": (grad, mask),
+        "relu_grad_below": (grad, out),
+    }
 
 
 def products(shape, rng, draw):
@@ -166,7 +172,11 @@ FAMILIES = [
         ),
         *_MANY_SHAPES,
     ),
-    Family(elementwise, ("add", "relu", "relu_grad"), *_MANY_SHAPES),
+    Family(
+        elementwise,
+        ("add", "relu", "relu_grad", "relu_grad_below"),
+        *_MANY_SHAPES,
+    ),
     Family(
         products,
         ("linear", "linear_grad_input", "linear_grad_weight"),

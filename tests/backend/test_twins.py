@@ -18,7 +18,14 @@ from tests.oracle.compare import distance, largest, normal, tied
 RTOL = {np.dtype(np.float64): 1e-13, np.dtype(np.float32): 2e-6}
 
 # Nothing is added up in these, or always in the same order.
-EXACT = {"add", "max_pool2d", "max_pool2d_grad", "relu", "relu_grad"}
+EXACT = {
+    "add",
+    "max_pool2d",
+    "max_pool2d_grad",
+    "relu",
+    "relu_grad",
+    "relu_grad_below",
+}
 
 
 def results(twin, name, values):

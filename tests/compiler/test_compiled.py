@@ -1,6 +1,7 @@
 """What people do with a model between compiled steps, and with a compiled model."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -408,3 +409,32 @@ def test_a_subclass_is_met():
     step.model.relu = Doubled()
     with pytest.raises(CannotCompile, match="relu"):
         step(*batch(step.model, 0))
+
+
+@pytest.mark.parametrize(
+    "how", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_copy_of_a_step_goes_its_own_way(how):
+    step, layered = two_alike()
+    for number in range(2):
+        take(step, layered, number)
+    other = how(step)
+    before = step.model.state_dict()
+    for number in range(3):
+        other(*batch(step.model, 10 + number))
+    for name, value in step.model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name], name)
+    take(step, layered, 2)
+
+
+def test_a_copy_of_a_twin_for_inference_goes_its_own_way():
+    model = NETWORKS["basic, zeros"]()
+    x, _ = batch(model, 0)
+    twin = nr.inference(model)
+    for _ in range(3):
+        expected = twin(x)
+    other = pickle.loads(pickle.dumps(copy.deepcopy(twin)))
+    other.fc.weight.data = nr.backend.constant(other.fc.weight.data * 2)
+    for _ in range(3):
+        assert not np.array_equal(other(x), expected)
+    np.testing.assert_array_equal(twin(x), expected)

@@ -201,7 +201,7 @@ def _unowned(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> Any:
         array.meminfo = ir.Constant(array.meminfo.type, None)
         array.parent = ir.Constant(array.parent.type, None)
         return array._getvalue()
-    if isinstance(kind, types.BaseTuple):
+    if isinstance(kind, types.containers.BaseTuple):
         members = cgutils.unpack_tuple(builder, value, len(kind))
         unowned = [
             _unowned(context, builder, *member)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.compiler.folding import FusedConv2d
+from npresnet.compiler.folded_layers import FusedConv2d
 from npresnet.lens.filters.result import FilterRow, Filters
 from npresnet.lens.shared.passes import describe, norm
 from npresnet.nn import Conv2d, Module

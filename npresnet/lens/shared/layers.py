@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npresnet.compiler.folding import FusedConv2d
+from npresnet.compiler.folded_layers import FusedConv2d
 from npresnet.lens.shared.preserve_state import preserve_state
 from npresnet.nn import Conv2d, Module, ReLU, no_grad, watching
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._plain import plain
-from npresnet.compiler.folding import FusedBlock, FusedConv2d
+from npresnet.compiler.folded_layers import FusedConv2d
+from npresnet.compiler.folding import FusedBlock
 from npresnet.lens.shared.preserve_state import preserve_state
 from npresnet.models import PlainBlock, ResidualBlock
 from npresnet.nn import Conv2d, CrossEntropyLoss, Linear, Module, replaying, watching

@@ -1,4 +1,4 @@
-"""The optimiser's step as launches: all parameters by one call of compiled code."""
+"""SGD's step as launches: all parameters by one call of compiled code."""
 
 from __future__ import annotations
 
@@ -8,43 +8,44 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npresnet.backend import between
-from npresnet.backend.recording import CannotRecord, Jobs, recording
-from npresnet.optim import SGD
+from npresnet.backend.recording import CannotRecord, recording
+from npresnet.backend.threads.recorded import Jobs
 
 if TYPE_CHECKING:
-    from npresnet.optim import Optimizer
+    from npresnet.optim.sgd import SGD
 
 
-class Update:
-    """An optimiser's step, run as a program where there is one for it.
+class SGDLaunches:
+    """What `SGD` does in a step, recorded.
 
-    That is so for `SGD`, once it has taken a step by itself and remembers what it needs
-    of each parameter. All else is done by the optimiser's own `step`.
+    Parameters
+    ----------
+    optimizer : SGD
+        Whose step it is.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: SGD) -> None:
+        self._optimizer = optimizer
         self._jobs: Jobs | None = None
         self._bound: list[Any] = []
         self._settings: list[Any] = []
 
-    def run(self) -> None:
-        """Take a step."""
-        optimizer = self.optimizer
-        if type(optimizer) is not SGD or "_update" in vars(optimizer):
-            optimizer.step()
-            return
+    def run(self) -> bool:
+        """Move all parameters; False where the optimiser itself has to do it.
+
+        That is so in its first step, which makes the velocities, and where an array is
+        somebody's own and laid out in another way.
+        """
+        optimizer = self._optimizer
         arrays = self._arrays(optimizer)
         if arrays is None:
-            optimizer.step()
-            return
+            return False
         same = len(arrays) == len(self._bound)
         if not (same and all(map(operator.is_, arrays, self._bound))):
             self._record(optimizer)
             self._bound = arrays
         if self._jobs is None:
-            optimizer.step()
-            return
+            return False
         for group, settings in zip(optimizer.groups, self._settings, strict=True):
             settings[:] = (
                 optimizer.lr,
@@ -53,7 +54,7 @@ class Update:
                 group["weight_decay"],
             )
         self._jobs.run()
-        optimizer.steps += 1
+        return True
 
     @staticmethod
     def _arrays(optimizer: SGD) -> list[Any] | None:
