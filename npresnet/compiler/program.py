@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npresnet.backend import between
 from npresnet.backend.recording import CannotRecord, Launch, recording
-from npresnet.backend.threads.recorded import Jobs
+from npresnet.backend.threads.recorded import Jobs, prepare
 from npresnet.compiler import memory_plan
 from npresnet.compiler.lowering import Line, Lines
 from npresnet.compiler.memory_plan import Buffer
@@ -206,6 +206,7 @@ class Program:
                         steps.append(_on_host(line, arrays))
                 steps.append(launches)
                 self._parts.append(steps)
+        prepare(record.launches)
         self._parts = [
             [Jobs(step) if isinstance(step, list) else step for step in steps if step]
             for steps in self._parts

@@ -36,11 +36,9 @@ from npresnet.backend.kernels.vectors import I32, I64, pointer
 
 MOST_CHUNKS = 0xFFFF
 _TICKET, _FINISHED, _ADDRESS, _ITERATIONS, _FAILED, ACTIVE = range(0, 48, 8)
-_BYTES = ir.IntType(8).as_pointer()
+BYTES = ir.IntType(8).as_pointer()
 # A job's function: called with the job's address, and a range of iterations.
-_CHUNK = ir.FunctionType(I32, [_BYTES, I64, I64])
-_MOST_BYTES = 1 << 13  # of a job
-_NOBODY = np.zeros(1, np.int64)  # stands for the shared state where nothing is run
+CHUNK = ir.FunctionType(I32, [BYTES, I64, I64])
 _UNKNOWN = 2  # what a launch returns that was never told where its kernel is
 # The instruction for it, as the compiler calls it, with its arguments.
 _PAUSE = {
@@ -70,36 +68,15 @@ class Launcher:
         self, shared: NDArray[np.int64], iterations: int, chunks: int, arguments: Any
     ) -> bool:
         """Run the kernel with some arguments; tell whether a chunk has failed."""
-        return bool(self._call(shared, iterations, chunks, 0, arguments))
-
-    def job(self, arguments: Any) -> NDArray[np.uint8]:
-        """Return the bytes of a job, for `run_jobs`, instead of having it done.
-
-        It holds the addresses of arrays, which must outlive it, and of the kernel.
-        """
-        place = np.empty(_MOST_BYTES, np.uint8)
-        size = self._call(_NOBODY, 0, 0, place.ctypes.data, arguments)
-        return place[:size].copy()
-
-    def _call(
-        self,
-        shared: NDArray[np.int64],
-        iterations: int,
-        chunks: int,
-        place: int,
-        arguments: Any,
-    ) -> int:
-        result = self._launch(shared, iterations, chunks, 0, place, *arguments)
+        result = self._launch(shared, iterations, chunks, 0, *arguments)
         if result == _UNKNOWN:
             with signals.held():
-                address = _address_of(self._kernel, arguments)
-            result = self._launch(
-                shared, iterations, chunks, address, place, *arguments
-            )
-        return int(result)
+                address = address_of(self._kernel, arguments)
+            result = self._launch(shared, iterations, chunks, address, *arguments)
+        return bool(result)
 
 
-def _address_of(compiled: Any, arguments: Any) -> int:
+def address_of(compiled: Any, arguments: Any) -> int:
     """Find the machine code of a kernel for arguments of these types."""
     kinds = (*map(numba.typeof, arguments), types.intp, types.intp)
     compiled.compile(kinds)  # or found, if it has been
@@ -122,61 +99,39 @@ def _copy_for(compiled: Any) -> Any:
 _kernel: Any = None  # of a copy
 
 
-def _launch(shared, iterations, chunks, address, place, *arguments):
+def _launch(shared, iterations, chunks, address, *arguments):
     """Return 0 if all went well, 1 if a chunk has failed, or that nothing was done.
 
     Nothing is done until the kernel's address has been given once in a process: code
     that holds the kernel itself would be as long as the kernel, and compiled again.
-    Where a place is given, the job is left there, and its size in bytes returned.
     """
-    job = _job(_kernel, address, place, arguments)
+    job = _job(_kernel, address, arguments)
     if job == 0:
         return _UNKNOWN
-    if place != 0:
-        return _size_of_job(arguments)
     return _run_job(shared, job, iterations, chunks)
 
 
 @intrinsic
-def _size_of_job(typing, arguments):
-    """Return how many bytes a job with these arguments takes."""
-
-    def generate(
-        context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
-    ) -> Any:
-        kind = ir.LiteralStructType([_CHUNK.as_pointer(), args[0].type])
-        size = context.get_abi_sizeof(kind)
-        if size > _MOST_BYTES:
-            raise ValueError(f"a job takes {size} bytes, more than {_MOST_BYTES}")
-        return ir.Constant(I64, size)
-
-    return types.int64(arguments), generate
-
-
-@intrinsic
-def _job(typing, function, address, place, arguments):
-    """Leave a function and its arguments at a place, or until the caller returns.
+def _job(typing, function, address, arguments):
+    """Leave a function and its arguments in memory, until the caller returns.
 
     An address other than 0 is where the function is from now on; the job is 0 where
-    none has ever been given. A place of 0 is none.
+    none has ever been given.
     """
     called = function.get_call_type(typing, (*arguments, types.intp, types.intp), {})
 
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        _, address, place, packed = args
-        packed = _unowned(context, builder, arguments, packed)
+        _, address, packed = args
         known = cgutils.add_global_variable(builder.module, I64, "address_of_kernel")
         known.initializer = ir.Constant(I64, 0)
         known.linkage = "internal"
         is_given = builder.icmp_unsigned("!=", address, ir.Constant(I64, 0))
         with builder.if_then(is_given):
             builder.store(address, known)
-        kind = ir.LiteralStructType([_CHUNK.as_pointer(), packed.type])
-        nowhere = builder.icmp_unsigned("==", place, ir.Constant(I64, 0))
-        given = builder.inttoptr(place, kind.as_pointer())
-        job = builder.select(nowhere, cgutils.alloca_once(builder, kind), given)
+        kind = ir.LiteralStructType([CHUNK.as_pointer(), packed.type])
+        job = cgutils.alloca_once(builder, kind)
         run = _job_function(
             context, builder.module, function, called, arguments, kind, known
         )
@@ -186,29 +141,7 @@ def _job(typing, function, address, place, arguments):
         where = builder.ptrtoint(job, I64)
         return builder.select(is_known, where, ir.Constant(I64, 0))
 
-    return types.int64(function, types.int64, types.int64, arguments), generate
-
-
-def _unowned(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> Any:
-    """Return arguments whose arrays are not counted as references by whom they reach.
-
-    Arrays belong to whoever launches. Compiled code that makes views would count them
-    for as long as it uses them, at an address that is Numba's own until the launch
-    returns: a job that was kept would write to memory that is somebody else's by then.
-    """
-    if isinstance(kind, types.Array):
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo = ir.Constant(array.meminfo.type, None)
-        array.parent = ir.Constant(array.parent.type, None)
-        return array._getvalue()
-    if isinstance(kind, types.containers.BaseTuple):
-        members = cgutils.unpack_tuple(builder, value, len(kind))
-        unowned = [
-            _unowned(context, builder, *member)
-            for member in zip(kind, members, strict=True)
-        ]
-        return context.make_tuple(builder, kind, unowned)
-    return value
+    return types.int64(function, types.int64, arguments), generate
 
 
 def _job_function(
@@ -222,7 +155,7 @@ def _job_function(
 ) -> ir.Function:
     """Write the function of a job: unpack the arguments and call the kernel."""
     description = function.dispatcher.get_compile_result(called).fndesc
-    run = ir.Function(module, _CHUNK, f"chunk_of_{description.mangled_name}")
+    run = ir.Function(module, CHUNK, f"chunk_of_{description.mangled_name}")
     run.linkage = "internal"
     builder = ir.IRBuilder(run.append_basic_block())
     address, first, last = run.args
@@ -251,8 +184,8 @@ def _run_chunk(typing, address, first, last):
     def generate(
         context: Any, builder: ir.IRBuilder, signature: Signature, args: Any
     ) -> Any:
-        job = builder.inttoptr(args[0], _BYTES)
-        function = builder.bitcast(job, _CHUNK.as_pointer().as_pointer())
+        job = builder.inttoptr(args[0], BYTES)
+        function = builder.bitcast(job, CHUNK.as_pointer().as_pointer())
         failed = builder.call(builder.load(function), [job, args[1], args[2]])
         return builder.zext(failed, I64)
 

@@ -152,7 +152,11 @@ class ThreadPool:
 
     def run(self, kernel: Any, iterations: int, threads: int, arguments: Any) -> None:
         """Have so many threads run a compiled kernel together."""
-        launch = self.launcher(kernel)
+        launch = self.launchers.get(kernel)
+        if launch is None:
+            from npresnet.backend.threads import jobs
+
+            launch = self.launchers.setdefault(kernel, jobs.Launcher(kernel))
         with self.lock:
             threads, awake = self._gather(threads)
             measured = self._oversubscription.to_be_measured() and (
@@ -177,15 +181,6 @@ class ThreadPool:
             threads, _ = self._gather(threads)
             table[:, 2] = table[:, 1].clip(1, threads)
             return int(run_jobs(self._shared, table))
-
-    def launcher(self, kernel: Any) -> Any:
-        """Return what launches a kernel."""
-        launcher = self.launchers.get(kernel)
-        if launcher is None:
-            from npresnet.backend.threads import jobs
-
-            launcher = self.launchers.setdefault(kernel, jobs.Launcher(kernel))
-        return launcher
 
     def _gather(self, threads: int) -> tuple[int, int]:
         """Wake who sleeps; return how many threads there are, and how many awake."""
@@ -246,11 +241,6 @@ def parallel_for(kernel: Callable[..., None], iterations: int, *arguments: Any) 
         kernel(*arguments, 0, iterations)
     else:
         _pool.run(kernel, iterations, threads, arguments)
-
-
-def job_of(kernel: Any, arguments: tuple[Any, ...]) -> Any:
-    """Return the bytes of a job that `run_table` can do: see `jobs.Launcher.job`."""
-    return _pool.launcher(kernel).job(arguments)
 
 
 def run_table(table: Any) -> int:

@@ -1,11 +1,38 @@
-"""Launches that have been recorded, done in order by one call of compiled code."""
+"""Launches that have been recorded, done in order by one call of compiled code.
+
+A job (see `jobs`) is the address of a function, and what it needs behind it. Here that
+is a row of slots, eight bytes each: an integer, a float, a bool, or what there is to
+know about an array. The function makes a kernel's arguments of them and calls it. It is
+so short that it is written in LLVM's words: Numba would take longer over each of them
+than over some kernels.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
+import struct
+from collections.abc import Iterator
+from typing import Any
 
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from npresnet import _signals as signals
+from npresnet.backend.kernels.vectors import I32, I64, number
 from npresnet.backend.recording import Launch
-from npresnet.backend.threads.pool import job_of, run_table
+from npresnet.backend.threads.jobs import CHUNK, address_of
+from npresnet.backend.threads.pool import run_table
+
+_SLOT = 8  # bytes
+_LINE = 64  # bytes of a line of the cache
+
+# Where a kernel's machine code for some types is called, and the code that it lies in.
+_functions: dict[tuple[Any, ...], int] = {}
+_libraries: list[Any] = []
 
 
 class Jobs:
@@ -19,14 +46,19 @@ class Jobs:
 
     def __init__(self, launches: list[Launch]) -> None:
         self._launches = launches  # keeps the arrays
-        jobs = [job_of(launch.kernel, launch.arguments) for launch in launches]
-        ends = np.cumsum([0, *(-(-job.size // 64) * 64 for job in jobs)])
-        self._memory = np.zeros(int(ends[-1]) + 64, np.uint8)
-        begin = -self._memory.ctypes.data % 64
+        functions = _functions_of(launches)
+        jobs = [
+            [function, *_slots(launch.arguments)]
+            for function, launch in zip(functions, launches, strict=True)
+        ]
+        ends = np.cumsum([0, *(-(-len(job) * _SLOT // _LINE) * _LINE for job in jobs)])
+        self._memory = np.zeros((int(ends[-1]) + _LINE) // _SLOT, np.int64)
+        skip = -self._memory.ctypes.data % _LINE
         for job, end in zip(jobs, ends[:-1], strict=True):
-            self._memory[begin + end : begin + end + job.size] = job
+            begin = (skip + int(end)) // _SLOT
+            self._memory[begin : begin + len(job)] = job
         self._table = np.zeros((len(jobs), 3), np.int64)
-        self._table[:, 0] = self._memory.ctypes.data + begin + ends[:-1]
+        self._table[:, 0] = self._memory.ctypes.data + skip + ends[:-1]
         self._table[:, 1] = [launch.iterations for launch in launches]
 
     def __len__(self) -> int:
@@ -38,3 +70,107 @@ class Jobs:
         if failed >= 0:
             name = self._launches[failed].kernel.__name__
             raise MemoryError(f"{name}: no memory for the work of a thread")
+
+
+def _slots(value: Any) -> Iterator[int]:
+    """Return what `_argument` reads, as integers with the same bits."""
+    if isinstance(value, np.ndarray):
+        yield from (value.size, value.itemsize, value.ctypes.data)
+        yield from value.shape
+        yield from value.strides
+    elif isinstance(value, tuple):
+        for member in value:
+            yield from _slots(member)
+    elif isinstance(value, np.float32):
+        yield struct.unpack("i", struct.pack("f", value))[0]
+    elif isinstance(value, float):
+        yield struct.unpack("q", struct.pack("d", value))[0]
+    else:
+        yield int(value)
+
+
+def prepare(launches: list[Launch]) -> None:
+    """Compile, or load, all that jobs of these launches need."""
+    _functions_of(launches)
+
+
+def _functions_of(launches: list[Launch]) -> list[int]:
+    """Return the addresses of jobs' functions, which are made if need be."""
+    keys = [
+        (launch.kernel, *map(numba.typeof, launch.arguments)) for launch in launches
+    ]
+    missing = {
+        key: launch
+        for key, launch in zip(keys, launches, strict=True)
+        if key not in _functions
+    }
+    if missing:
+        with signals.held(), global_compiler_lock:
+            _write_functions(missing)
+    return [_functions[key] for key in keys]
+
+
+def _write_functions(missing: dict[tuple[Any, ...], Launch]) -> None:
+    """Compile kernels for some types, and write the functions that call them."""
+    context = cpu_target.target_context
+    library = context.codegen().create_library("npresnet jobs")
+    module = context.create_module("npresnet jobs")
+    names = {}
+    for count, (key, launch) in enumerate(missing.items()):
+        kernel, *kinds = key
+        names[key] = f"npresnet_job_{len(_functions) + count}"
+        address = address_of(kernel, launch.arguments)
+        _write_function(context, module, names[key], tuple(kinds), address)
+    library.add_ir_module(module)
+    library.finalize()
+    _libraries.append(library)
+    for key, name in names.items():
+        _functions[key] = library.get_pointer_to_function(name)
+
+
+def _write_function(
+    context: Any, module: ir.Module, name: str, kinds: tuple[Any, ...], address: int
+) -> None:
+    """Write the function of a job: make arguments of the slots, call the kernel."""
+    function = ir.Function(module, CHUNK, name)
+    builder = ir.IRBuilder(function.append_basic_block())
+    job, first, last = function.args
+    slots = builder.bitcast(job, I64.as_pointer())
+    numbers = itertools.count(1)  # behind the function's own address
+    arguments = [_argument(context, builder, kind, slots, numbers) for kind in kinds]
+    all_kinds = (*kinds, types.intp, types.intp)
+    form = context.call_conv.get_function_type(types.none, all_kinds)
+    kernel = builder.inttoptr(ir.Constant(I64, address), form.as_pointer())
+    status, _ = context.call_conv.call_function(
+        builder, kernel, types.none, all_kinds, [*arguments, first, last]
+    )
+    builder.ret(builder.zext(status.is_error, I32))
+
+
+def _argument(
+    context: Any, builder: ir.IRBuilder, kind: Any, slots: Any, numbers: Iterator[int]
+) -> Any:
+    """Make an argument of a kind of the next slots."""
+
+    def slot(form: Any = I64) -> ir.Value:
+        place = builder.gep(slots, [number(next(numbers))])
+        return builder.load(builder.bitcast(place, form.as_pointer()))
+
+    if isinstance(kind, types.Array):
+        # Whoever launches keeps the array: compiled code finds no count of references.
+        array = context.make_array(kind)(context, builder)
+        array.meminfo = ir.Constant(array.meminfo.type, None)
+        array.parent = ir.Constant(array.parent.type, None)
+        array.nitems, array.itemsize = slot(), slot()
+        array.data = builder.inttoptr(slot(), array.data.type)
+        sizes = types.UniTuple(types.intp, kind.ndim)
+        for own in ("shape", "strides"):
+            lengths = [slot() for _ in range(kind.ndim)]
+            setattr(array, own, context.make_tuple(builder, sizes, lengths))
+        return array._getvalue()
+    if isinstance(kind, types.containers.BaseTuple):
+        members = [_argument(context, builder, one, slots, numbers) for one in kind]
+        return context.make_tuple(builder, kind, members)
+    if isinstance(kind, types.Boolean):
+        return builder.trunc(slot(ir.IntType(8)), context.get_value_type(kind))
+    return slot(context.get_value_type(kind))
