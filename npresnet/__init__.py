@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         using_algorithm,
         using_backend,
     )
-    from npresnet.compiler import compile, inference
+    from npresnet.compiler import compile, inference, warmup
     from npresnet.nn import no_grad
 
 _ROOMS = (
@@ -67,6 +67,7 @@ _SWITCHES = {
     "no_grad": "npresnet.nn",
     "compile": "npresnet.compiler",
     "inference": "npresnet.compiler",
+    "warmup": "npresnet.compiler",
 }
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "training",
     "using_algorithm",
     "using_backend",
+    "warmup",
     "weights",
 ]
 

@@ -7,6 +7,7 @@ of this room.
 from npresnet.compiler.compiled import CompiledModel, CompiledStep, compile
 from npresnet.compiler.folding import InferenceModel, inference
 from npresnet.compiler.symbols import CannotCompile
+from npresnet.compiler.warming import warmup
 
 __all__ = [
     "CannotCompile",
@@ -15,4 +16,5 @@ __all__ = [
     "InferenceModel",
     "compile",
     "inference",
+    "warmup",
 ]

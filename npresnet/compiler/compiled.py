@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +141,13 @@ class _Compiled:
                 name = type(self.model).__name__
                 raise ValueError(f"shape: {name} takes no input of {shape}") from None
 
+    def prepare(self, shape: tuple[int, ...]) -> Plan:
+        """Do as `lay_out` does, and compile or load all that the program needs."""
+        plan = self.lay_out(shape)
+        with self._lock:
+            self._programs.bind(plan)
+        return plan
+
     def __repr__(self) -> str:
         from npresnet.compiler.listing import listing
 
@@ -231,6 +239,17 @@ class CompiledStep(_Compiled):
 
     def _made_of(self) -> tuple[Any, ...]:
         return self.model, self.criterion, self.optimizer
+
+    def prepare(self, shape: tuple[int, ...]) -> Plan:
+        """Do as `lay_out` does, and compile or load all that a step needs."""
+        plan = super().prepare(shape)
+        optimizer = copy.deepcopy(self.optimizer)
+        for group in optimizer.groups:
+            for parameter in group["params"]:
+                parameter.grad = np.zeros_like(parameter.data)
+        optimizer.step()  # the first step makes what the others find
+        optimizer.step_at_once()
+        return plan
 
     def __call__(self, x: Array, labels: NDArray[np.integer[Any]]) -> tuple[Any, Array]:
         """Take a step: forward, loss, backward, update.

@@ -105,6 +105,13 @@ class Programs:
         self.latest = program.plan
         return program
 
+    def bind(self, plan: Plan) -> Program:
+        """Return the program of a plan that is still one of the model's."""
+        key = next(key for key, one in self._plans.items() if one is plan)
+        if key not in self._programs:
+            self._programs[key] = self._bind(key)
+        return self._programs[key]
+
     def lay_out(self, shape: tuple[int, ...]) -> Plan:
         """Return the plan for an input of a shape, of the parameters' type."""
         dtypes = [parameter.dtype for parameter in self.model.parameters()]

@@ -68,7 +68,7 @@ def lives(backend):
         started.close()
 
 
-def train(folder, data, checkpoint_seconds=0.0, epochs=3):
+def train(folder, data, checkpoint_seconds=0.0, epochs=3, compiled=True):
     folder = Path(folder)
     resume = folder if (folder / "config.json").exists() else None
     # Whoever goes on from a checkpoint need not have the first weights.
@@ -81,6 +81,7 @@ def train(folder, data, checkpoint_seconds=0.0, epochs=3):
         out=folder,
         resume=resume,
         quiet=True,
+        compiled=compiled,
         checkpoint_seconds=checkpoint_seconds,
     )
 

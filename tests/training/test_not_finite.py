@@ -146,15 +146,24 @@ def test_the_first_layer_is_named_and_nothing_was_updated(batch, case):
         assert part.caches == []
 
 
-def test_a_run_names_epoch_step_and_layer_and_keeps_the_weights(data, tmp_path):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_run_names_epoch_step_and_layer_and_keeps_the_weights(
+    data, tmp_path, compiled
+):
     def act(*place):
         if place == (3, 1):
             module(model, "layer1.0.conv2").weight.data[...] = 3e38
 
     model = new_model()
-    with pytest.raises(FloatingPointError) as raised:
+    backend = nr.using_backend("numba" if compiled else "reference")
+    with backend, pytest.raises(FloatingPointError) as raised:
         nr.training.fit(
-            model, *data, recipe=RECIPE, out=tmp_path / "run", progress=Watch(act)
+            model,
+            *data,
+            recipe=RECIPE,
+            out=tmp_path / "run",
+            progress=Watch(act),
+            compiled=compiled,
         )
     assert str(raised.value) == (
         "epoch 3, step 2 of 5: the first infinity is in the output of layer1.0.conv2 "
