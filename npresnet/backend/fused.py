@@ -40,6 +40,17 @@ def fused_conv2d(
     return compiled.fused_conv2d(x, weight, bias, residual, rectify, geometry)
 
 
+def conv2d_grad_input_add(
+    grad_output: Array, weight: Array, other: Array, geometry: Geometry
+) -> Array:
+    """Add another gradient (N, C, H, W) while `conv2d_grad_input` writes its own."""
+    if is_plain():
+        return quietly(
+            reference.conv2d_grad_input_add, grad_output, weight, other, geometry
+        )
+    return compiled.conv2d_grad_input_add(grad_output, weight, other, geometry)
+
+
 def batch_norm_relu(
     x: Array,
     mean: Array,

@@ -421,6 +421,13 @@ def fused_conv2d(
     return relu(out)[0] if rectify else out
 
 
+def conv2d_grad_input_add(
+    grad_output: Array, weight: Array, other: Array, geometry: Geometry
+) -> Array:
+    """Add another gradient (N, C, H, W) to that of a convolution's input."""
+    return add(conv2d_grad_input(grad_output, weight, geometry), other)
+
+
 def batch_norm_relu(
     x: Array,
     mean: Array,

@@ -119,6 +119,7 @@ class _Lowering:
     def __init__(self, trace: Trace, adds_up: bool) -> None:
         self.trace = trace
         self.lines = Lines(trace)
+        self.additions: dict[Node, Node] = {}
         self.norms = {
             node: _Norm(node) for node in trace.forward if node.kind == "batch_norm"
         }
@@ -140,6 +141,8 @@ class _Lowering:
         self.summed: set[_Norm] = set()
         self.open: dict[Value, tuple[_Norm, Value]] = {}
         self._find_open()
+        # By the addition: the convolution whose gradient it adds to another.
+        self._find_additions()
         for node in trace.backward:
             getattr(self, f"_{node.kind}")(node)
         self.lines.gradients = [
@@ -201,6 +204,26 @@ class _Lowering:
                 and reader.forward is norm.node
             ):
                 self.open[masked] = norm, node.inputs[0]
+
+    def _find_additions(self) -> None:
+        """Choose the additions on the way back that convolutions do when they write."""
+        nodes = self.trace.backward
+        producers = {node.outputs[0]: node for node in nodes}
+        uses = Counter(value for node in nodes for value in node.inputs)
+        if self.trace.grad_x is not None:
+            uses[self.trace.grad_x] += 1
+        for node in nodes:
+            if node.kind != "add":
+                continue
+            for value in node.inputs:
+                conv = producers.get(value)
+                if (
+                    conv is not None
+                    and conv.kind == "conv2d_backward"
+                    and uses[value] == 1
+                ):
+                    self.additions[node] = conv
+                    break
 
     # ------------------------------------------------------------------- lines
 
@@ -275,7 +298,7 @@ class _Lowering:
             weight_run,
             macs=macs,
         )
-        if node.facts["input_grad"]:
+        if node.facts["input_grad"] and node not in self.additions.values():
 
             def input_run(grad: Any, weight: Any) -> Any:
                 return backend.conv2d_grad_input(grad, weight, geometry)
@@ -552,7 +575,26 @@ class _Lowering:
         return len(readers) == 1 and norm not in self.summed
 
     def _add(self, node: Node) -> None:
-        self._add_line("add", "+", node.inputs, node.outputs, backend.add)
+        conv = self.additions.get(node)
+        if conv is None:
+            self._add_line("add", "+", node.inputs, node.outputs, backend.add)
+            return
+        assert conv.forward is not None
+        geometry = conv.forward.facts["geometry"]
+        weight = self._parameter(conv.layer.weight, f"{conv.path}.weight")
+        (other,) = (value for value in node.inputs if value is not conv.outputs[0])
+
+        def run(grad: Any, weight: Any, other: Any) -> Any:
+            return fused.conv2d_grad_input_add(grad, weight, other, geometry)
+
+        self._add_line(
+            "conv2d_grad_input_add",
+            (conv.path, "+"),
+            (conv.inputs[0], weight, other),
+            node.outputs,
+            run,
+            macs=_macs(conv.forward),
+        )
 
     def _view(self, node: Node) -> None:
         key = node.facts["key"]

@@ -31,6 +31,7 @@ def convolutions(case, rng, draw):
     return {
         "conv2d": (x, weight, geometry),
         "conv2d_grad_input": (grad, weight, geometry),
+        "conv2d_grad_input_add": (grad, weight, normal(rng, *case.x), geometry),
         "conv2d_grad_weight": (grad, x, geometry),
         "fused_conv2d": (x, weight, normal(rng, K), grad, True, geometry),
     }
@@ -132,7 +133,13 @@ _SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 FAMILIES = [
     Family(
         convolutions,
-        ("conv2d", "conv2d_grad_input", "conv2d_grad_weight", "fused_conv2d"),
+        (
+            "conv2d",
+            "conv2d_grad_input",
+            "conv2d_grad_input_add",
+            "conv2d_grad_weight",
+            "fused_conv2d",
+        ),
         test_conv.cases(),
         tuple(test_conv.HARD.values()),
         test_conv.HARD["37 to 19 channels"],

@@ -39,6 +39,7 @@ arena : a large allocation that buffers are cut from.
 from npresnet.backend.kernels.conv2d import (
     conv2d,
     conv2d_grad_input,
+    conv2d_grad_input_add,
     fused_conv2d,
 )
 from npresnet.backend.kernels.conv2d_grad_weight import conv2d_grad_weight

@@ -93,16 +93,32 @@ def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> 
     It is a convolution itself, of grad_output, with in and out channels exchanged; at
     a stride of 2 it is four, for even and odd rows and columns of pixels.
     """
+    epilogue = no_epilogue(weight.shape[1] * geometry.groups, weight.dtype)
+    return _grad_input(grad_output, weight, epilogue, geometry)
+
+
+def conv2d_grad_input_add(
+    grad_output: Array, weight: Array, other: Array, geometry: Geometry
+) -> Array:
+    """See `reference.conv2d_grad_input_add`."""
+    no_bias = np.zeros(weight.shape[1] * geometry.groups, weight.dtype)
+    epilogue = make_epilogue(no_bias, other, False, weight.dtype)
+    return _grad_input(grad_output, weight, epilogue, geometry)
+
+
+def _grad_input(
+    grad_output: Array, weight: Array, epilogue: Epilogue, geometry: Geometry
+) -> Array:
     N, K = grad_output.shape[:2]
     C = weight.shape[1]
     if _use_winograd(geometry, N, K, C, weight.dtype):
-        return winograd.conv2d_grad_input(grad_output, weight, geometry)
+        return winograd.conv2d_grad_input(grad_output, weight, epilogue, geometry)
     shape = (N, C * geometry.groups, *geometry.input_size)
     grad_input = empty_images(shape, grad_output.dtype)
     kinds = [backward_axes(geometry, axis) for axis in (0, 1)]
     if math.prod(map(len, kinds)) < math.prod(geometry.stride):
-        parallel_for(_clear, len(grad_input), pixels(grad_input))  # not all are seen
-    epilogue = no_epilogue(shape[1], weight.dtype)
+        # Some pixels are seen by no tap.
+        parallel_for(_nothing, len(grad_input), pixels(grad_input), epilogue)
     for rows in kinds[0]:
         for columns in kinds[1]:
             _convolve_taps(
@@ -205,9 +221,16 @@ def _convolve_taps(
 
 
 @kernel
-def _clear(images, first, last):
+def _nothing(images, epilogue, first, last):
+    """Write what an epilogue makes of zeros that have no bias."""
+    size = images[0].size
     for n in range(first, last):
-        images[n] = 0
+        image = images[n].reshape(-1)
+        image[:] = 0
+        if epilogue.adds:
+            added = epilogue.residual[n * size : (n + 1) * size]
+            for i in range(size):
+                image[i] += added[i]
 
 
 @kernel

@@ -29,7 +29,7 @@ from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernels import memory
 from npresnet.backend.kernels.channels_last import empty_images, pixels
 from npresnet.backend.kernels.compile import ZERO, dense, kernel
-from npresnet.backend.kernels.epilogue import Epilogue, no_epilogue
+from npresnet.backend.kernels.epilogue import Epilogue
 from npresnet.backend.kernels.layout import Table
 from npresnet.backend.kernels.matmul_micro_kernel import matmul_micro_kernel
 from npresnet.backend.kernels.micro_kernels import (
@@ -93,9 +93,10 @@ def conv2d(x: Array, weight: Array, epilogue: Epilogue, geometry: Geometry) -> A
     return _multiply_pixels(x, weight, size, padding, epilogue, turned=False)
 
 
-def conv2d_grad_input(grad_output: Array, weight: Array, geometry: Geometry) -> Array:
-    """See `reference.conv2d_grad_input`; for what `suits` only."""
-    epilogue = no_epilogue(weight.shape[1], weight.dtype)
+def conv2d_grad_input(
+    grad_output: Array, weight: Array, epilogue: Epilogue, geometry: Geometry
+) -> Array:
+    """See `reference.conv2d_grad_input_add`; for what `suits` only."""
     size, (PH, PW) = geometry.input_size, geometry.padding
     padding = 2 - PH, 2 - PW
     return _multiply_pixels(grad_output, weight, size, padding, epilogue, turned=True)
