@@ -143,8 +143,8 @@ assert one_epoch.recipe.epochs == len(one_epoch.history) == 1
 # To the last bit: no random number depends on what was drawn before it, only on seed,
 # epoch and batch. Where to read on:
 #
-# - [`fit`](../npresnet/training/fit.py#L24-L162 "fit"): sets a run up,
-# - [`_train_epoch`](../npresnet/training/loop.py#L235-L259 "Session._train_epoch"): your
+# - [`fit`](../npresnet/training/fit.py#L24-L168 "fit"): sets a run up,
+# - [`_train_epoch`](../npresnet/training/loop.py#L244-L265 "Session._train_epoch"): your
 #   inner loop,
 # - [`batches`](../npresnet/data/batching.py#L24-L134 "batches"): order and augmentation.
 #

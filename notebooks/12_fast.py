@@ -734,11 +734,11 @@ for name, (out, tolerance) in ways.items():
 # [`make_conv_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L61-L188 "make_conv_micro_kernel")
 # and [`make_grad_weight_micro_kernel`](../npresnet/backend/kernels/micro_kernels.py#L191-L294 "make_grad_weight_micro_kernel"),
 # [`conv2d`](../npresnet/backend/kernels/conv2d.py#L65-L75 "fused_conv2d") and
-# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L140-L171 "_plan"),
+# [how its segments are planned](../npresnet/backend/kernels/conv2d.py#L156-L187 "_plan"),
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L233-L257 "lay_out"), which makes the
-# border, [Winograd](../npresnet/backend/kernels/winograd.py#L301-L312 "_convolve"), the
+# border, [Winograd](../npresnet/backend/kernels/winograd.py#L302-L313 "_convolve"), the
 # [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L53-L71 "conv2d_grad_weight"),
-# [`parallel_for`](../npresnet/backend/threads/pool.py#L212-L225 "parallel_for"), and
+# [`parallel_for`](../npresnet/backend/threads/pool.py#L227-L243 "parallel_for"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
