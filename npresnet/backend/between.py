@@ -13,16 +13,16 @@ from npresnet.backend.kernels.between import (
     move_running_statistics,
     sum_rows,
 )
-from npresnet.backend.kernels.channels_last import copy_images, empty_images
+from npresnet.backend.kernels.channels_last import empty_images, interleave
 from npresnet.backend.kernels.memory import empty
 from npresnet.backend.kernels.optim import sgd_update_by
 
 __all__ = [
     "add_row",
     "batch_norm_grad_factors",
-    "copy_images",
     "empty",
     "empty_images",
+    "interleave",
     "inverse_std",
     "move_running_statistics",
     "sgd_update_by",

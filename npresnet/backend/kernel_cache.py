@@ -88,6 +88,11 @@ def keeps_code(folder: Path) -> bool:
     return next(_files(folder), None) is not None
 
 
+def is_kept(folder: Path, name: str) -> bool:
+    """Tell whether something was saved under a name; it may turn out to be damaged."""
+    return (folder / f"{name}{_SUFFIX}").is_file()
+
+
 def load(folder: Path, name: str, key: str) -> bytes | None:
     """Read what was saved under this name for this key; None where it is not there.
 

@@ -60,6 +60,8 @@ class Recording:
 
 class _Here(threading.local):
     recording: Recording | None = None
+    # Told, while what has been recorded is compiled, of how many kernels are.
+    compiling: Callable[[int, int], None] | None = None
 
 
 here = _Here()
@@ -76,6 +78,16 @@ def recording(allocate: Allocate, doubts: NDArray[np.bool_]) -> Iterator[Recordi
         yield here.recording
     finally:
         here.recording = before
+
+
+@contextmanager
+def telling(compiling: Callable[[int, int], None]) -> Iterator[None]:
+    """Be told ``compiling(done, total)`` of kernels within a ``with`` block."""
+    before, here.compiling = here.compiling, compiling
+    try:
+        yield
+    finally:
+        here.compiling = before
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 
+from npresnet.backend.recording import telling
+
 Progress = Callable[[int, int], None]
 
 _SHOWN_AFTER = 0.5  # seconds: what is over by then is not worth a bar
@@ -78,6 +80,9 @@ class _Line:
             self._timer.daemon = True
             self._timer.start()
 
+    def compiling_of(self, done: int, total: int) -> None:
+        """Do as if it were not known of how many."""
+
     def close(self) -> None:
         """Say nothing any more."""
         if self._timer is not None:
@@ -105,7 +110,7 @@ class _Bar:
         )
         self._task = self._bars.add_task(what, total=None, facts="")
         self._lock = threading.Lock()
-        self._is_up = self._is_closed = False
+        self._is_up = self._is_closed = self._knows_total = False
         self._timer = threading.Timer(_SHOWN_AFTER, self._put_up)
         self._timer.daemon = True
         self._timer.start()
@@ -116,8 +121,16 @@ class _Bar:
             self._task, completed=done, total=total, facts=f"{done:,} of {total:,}"
         )
 
+    def compiling_of(self, done: int, total: int) -> None:
+        """Tell that so many of so many kernels are compiled."""
+        self._knows_total = done < total
+        if self._knows_total:
+            self._bars.update(self._task, facts=f"compiling kernels, {done} of {total}")
+
     def compiling(self, done: int) -> None:
         """Tell that one more kernel is compiled, after so many."""
+        if self._knows_total:
+            return
         self._bars.update(
             self._task, facts=f"compiling kernels, once per machine: {done} done"
         )
@@ -170,6 +183,7 @@ def _listening(display: _Bar | _Line) -> Iterator[None]:
     listener = Listener()
     event.register("numba:compile", listener)
     try:
-        yield
+        with telling(display.compiling_of):
+            yield
     finally:
         event.unregister("numba:compile", listener)

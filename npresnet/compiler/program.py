@@ -190,6 +190,8 @@ class Program:
             for value in plan.given:
                 pending[:] = next(requests)
                 arrays[value] = _room(value)
+            self._record_copy(arrays[trace.x])
+            copying = list(record.launches)
             for part in parts:
                 steps: list[Any] = []
                 launches: list[Launch] = []
@@ -207,6 +209,7 @@ class Program:
                 steps.append(launches)
                 self._parts.append(steps)
         prepare(record.launches)
+        self._copying = Jobs(copying) if copying else None
         self._parts = [
             [Jobs(step) if isinstance(step, list) else step for step in steps if step]
             for steps in self._parts
@@ -224,12 +227,25 @@ class Program:
         """Tell whether the model's arrays are still those that were found."""
         return all(binding.source() is binding.array for _, binding in self.bindings)
 
+    def _record_copy(self, x: NDArray[Any]) -> None:
+        """Record how images come in that lie in C order, as most do."""
+        if x.ndim == 4 and not x.flags.c_contiguous:
+            between.interleave(x, np.empty(x.shape, x.dtype))
+
+    def _take(self, x: NDArray[Any]) -> None:
+        """Copy what comes in to its place."""
+        if self._copying is None or not x.flags.carray:
+            self.x[...] = x
+            return
+        self._copying.point_to(0, 1, x)
+        self._copying.run()
+
     def run_forward(self, x: NDArray[Any]) -> bool:
         """Compute the output, and what the way back needs; False where in doubt.
 
         Running statistics do not move.
         """
-        between.copy_images(self.x, x)
+        self._take(x)
         self._run(self._parts[0])
         return not self._doubts.any()
 

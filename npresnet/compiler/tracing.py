@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from npresnet.backend import using_backend
 from npresnet.backend.geometry import Geometry, as_pair
 from npresnet.compiler.as_written import is_as_written
 from npresnet.compiler.folded_layers import FusedConv2d
@@ -353,9 +354,10 @@ def _plane(x: Symbol) -> Any:
 def _max_pool(layer: MaxPool2d, x: Symbol) -> Any:
     window = layer.kernel_size, layer.stride, layer.padding
     try:
-        _, cache = max_pool2d_forward(
-            _plane(x), *window, dilation=layer.dilation, ceil_mode=layer.ceil_mode
-        )
+        with using_backend("reference"):
+            _, cache = max_pool2d_forward(
+                _plane(x), *window, dilation=layer.dilation, ceil_mode=layer.ceil_mode
+            )
     except ValueError:
         raise Mismatch from None
     geometry = cache.geometry
@@ -364,15 +366,16 @@ def _max_pool(layer: MaxPool2d, x: Symbol) -> Any:
 
 def _avg_pool(layer: AvgPool2d, x: Symbol) -> Any:
     try:
-        _, cache = avg_pool2d_forward(
-            _plane(x),
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            ceil_mode=layer.ceil_mode,
-            count_include_pad=layer.count_include_pad,
-            divisor_override=layer.divisor_override,
-        )
+        with using_backend("reference"):
+            _, cache = avg_pool2d_forward(
+                _plane(x),
+                layer.kernel_size,
+                layer.stride,
+                layer.padding,
+                ceil_mode=layer.ceil_mode,
+                count_include_pad=layer.count_include_pad,
+                divisor_override=layer.divisor_override,
+            )
     except ValueError:
         raise Mismatch from None
     facts = {"geometry": cache.geometry, "divisor": cache.divisor}
@@ -396,7 +399,10 @@ def _zero_pad(layer: ZeroPadShortcut, x: Symbol) -> Any:
     N, C, H, W = _images(layer, x)
     image = np.zeros((1, C, H, W), x.dtype)
     try:
-        _, cache = zero_pad_shortcut_forward(image, layer.out_channels, layer.stride)
+        with using_backend("reference"):
+            _, cache = zero_pad_shortcut_forward(
+                image, layer.out_channels, layer.stride
+            )
     except ValueError:
         raise Mismatch from None
     return (N, *cache.out_shape[1:]), {"first": cache.first}

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npresnet._notices import notice, reason
+from npresnet.backend.recording import telling
 from npresnet.compiler import CannotCompile, CompiledStep
 from npresnet.nn import CrossEntropyLoss
 from npresnet.optim import Optimizer, Schedule
@@ -285,11 +286,17 @@ class Session:
     ) -> tuple[float, int]:
         parts = self.model, self.criterion, self.optimizer
         try:
-            return take_step(*parts, x, labels, self.compiled)
+            with telling(self._compiling):
+                return take_step(*parts, x, labels, self.compiled)
         except CannotCompile as reason:  # nothing has been done yet
             self.watch.message(f"training layer by layer: {reason}")
             self.compiled = None
             return take_step(*parts, x, labels)
+
+    def _compiling(self, done: int, total: int) -> None:
+        # A watch of somebody's own need not know of it.
+        if hasattr(self.watch, "compiling"):
+            self.watch.compiling(done, total)
 
     def _tell(self, images: int) -> None:
         loss, accuracy = self.part.loss_sum / self.seen, self.part.correct / self.seen

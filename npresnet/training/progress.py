@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, float | None]
 
+_KERNELS_PER_LINE = 10  # that are compiled, where there is no bar
+
 
 class Progress(Protocol):
     """What the training loop tells whoever watches."""
@@ -35,6 +37,9 @@ class Progress(Protocol):
 
     def measuring(self, name: str, images: int) -> None:
         """Tell that training rests while a set of so many images is measured."""
+
+    def compiling(self, done: int, total: int) -> None:
+        """Tell that training rests while kernels are compiled, and how many are."""
 
     def end_epoch(self, row: Row) -> None:
         """Tell that the epoch is over; `row` is its line of ``metrics.csv``."""
@@ -60,6 +65,9 @@ class Silent:
         """Show nothing."""
 
     def measuring(self, name: str, images: int) -> None:
+        """Show nothing."""
+
+    def compiling(self, done: int, total: int) -> None:
         """Show nothing."""
 
     def end_epoch(self, row: Row) -> None:
@@ -150,6 +158,11 @@ class Lines:
     def measuring(self, name: str, images: int) -> None:
         """Print nothing: lines are for epochs."""
 
+    def compiling(self, done: int, total: int) -> None:
+        """Print a line for every tenth kernel."""
+        if done and (done % _KERNELS_PER_LINE == 0 or done == total):
+            self.message(f"compiling kernels, {done} of {total}")
+
     def end_epoch(self, row: Row) -> None:
         """Print the epoch's line."""
         line = describe_epoch(row, self._epochs)
@@ -223,6 +236,11 @@ class Live:
     def measuring(self, name: str, images: int) -> None:
         """Say why the bars stand still."""
         facts = f"measuring {images:,} {name} images"
+        self._bars.update(self._epoch_bar, facts=facts, left="")
+
+    def compiling(self, done: int, total: int) -> None:
+        """Say why the bars stand still."""
+        facts = f"compiling kernels, {done} of {total}" if done < total else ""
         self._bars.update(self._epoch_bar, facts=facts, left="")
 
     def end_epoch(self, row: Row) -> None:

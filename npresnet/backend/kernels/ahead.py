@@ -1,19 +1,27 @@
-"""A second process compiles the way back while the first one is going forward.
+"""A second process compiles from the other end.
 
 Numba compiles one kernel at a time in a process, so that on a machine where nothing is
-compiled yet one processor works and the others look on. What a first training step
-needs last is compiled meanwhile by a process of its own; both keep what they compile in
-the same folder, where each finds what the other has done.
+compiled yet one processor works and the others look on. What is needed last is compiled
+meanwhile by a process of its own; both keep what they compile in the same folder, where
+each finds what the other has done.
+
+Who records a program knows all kernels that it needs (`share`). Who goes through a
+network layer by layer does not: there the second process compiles what the way back of
+a training step needs (`start_if_cold`).
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
+import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -22,27 +30,45 @@ from numpy.typing import NDArray
 from npresnet.backend.algorithm import get_algorithm, set_algorithm
 from npresnet.backend.geometry import Geometry
 from npresnet.backend.kernel_cache import cache_folder, keeps_code
+from npresnet.backend.recording import here
 from npresnet.backend.threads import get_threads
 
-_CODE = "import sys; sys.path[:] = {path!r}; from {module} import work; work({how!r})"
+_CODE = "import sys; sys.path[:] = {path!r}; from {module} import {work}"
+_LEAST_SHARED = 8  # kernels: a process takes a second to start
+Task = tuple[Any, tuple[Any, ...]]  # a kernel, and the types of its arguments
 
 
 def start_if_cold() -> None:
-    """Start the second process if nothing is compiled yet, and if it can help.
+    """Have the way back compiled, if nothing is yet, and if that can help.
+
+    Whoever records knows better what is needed.
+    """
+    folder = cache_folder()
+    if here.recording is None and (folder is None or not keeps_code(folder)):
+        _start(f"work; work({get_algorithm()!r})")
+
+
+def share(tasks: Sequence[Task]) -> None:
+    """Have kernels compiled from the last to the first, if that can help."""
+    if len(tasks) >= _LEAST_SHARED:
+        names = [(kernel.__module__, kernel.__name__, kinds) for kernel, kinds in tasks]
+        _start("compile_tasks; compile_tasks()", pickle.dumps(names[::-1]))
+
+
+def _start(work: str, tasks: bytes = b"") -> None:
+    """Start the second process, if it can help.
 
     It ends when it has done its work, or with this process.
     """
-    folder = cache_folder()
     if (
-        folder is None  # nothing could be handed over
+        cache_folder() is None  # nothing could be handed over
         or get_threads() == 1
         or numba.config.DISABLE_JIT
         # A program that has Python inside is no interpreter to start.
         or not Path(sys.executable or "").name.lower().startswith("python")
-        or keeps_code(folder)
     ):
         return
-    code = _CODE.format(path=sys.path, module=__name__, how=get_algorithm())
+    code = _CODE.format(path=sys.path, module=__name__, work=work)
     try:
         helper = subprocess.Popen(
             [sys.executable, "-c", code],
@@ -51,6 +77,9 @@ def start_if_cold() -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        assert helper.stdin is not None
+        helper.stdin.write(len(tasks).to_bytes(8, "little") + tasks)
+        helper.stdin.flush()
     except OSError:  # no memory for another process, or no leave to start one
         return
     # Waited for, so that it does not stay among the system's processes once it is done.
@@ -64,11 +93,25 @@ def _end(helper: subprocess.Popen[bytes], parent: int) -> None:
         helper.wait()
 
 
+def _read_tasks() -> bytes:
+    """Read what there is to do, and then wait for the end of the other process."""
+    size = int.from_bytes(sys.stdin.buffer.read(8), "little")
+    tasks = sys.stdin.buffer.read(size)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    return tasks
+
+
 def work(algorithm: str) -> None:
     """Compile, until done or until the process that has asked for it is gone."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _read_tasks()
     set_algorithm(algorithm)
     compile_way_back()
+
+
+def compile_tasks() -> None:
+    """Compile what the other process has named, unless it was quicker."""
+    for module, name, kinds in pickle.loads(_read_tasks()):
+        getattr(importlib.import_module(module), name).compile(kinds)
 
 
 def _die_with_parent() -> None:

@@ -29,12 +29,9 @@ def pixels(images: NDArray[Any]) -> NDArray[Any]:
     return dense(seen)
 
 
-def copy_images(target: NDArray[Any], source: NDArray[Any]) -> None:
-    """Copy an array into one of the same shape that kernels have made."""
-    if source.ndim == 4 and source.flags.carray and not target.flags.c_contiguous:
-        parallel_for(_interleave, len(source), pixels(target), source)
-    else:
-        target[...] = source
+def interleave(target: NDArray[Any], images: NDArray[Any]) -> None:
+    """Copy images in C order into room that `empty_images` has made."""
+    parallel_for(_interleave, len(images), pixels(target), dense(images))
 
 
 def empty_images(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

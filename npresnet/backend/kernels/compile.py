@@ -75,6 +75,11 @@ class _Cache(FunctionCache):
         except Exception:  # whatever the reason: what cannot be read can be made
             return None
 
+    def has(self, sig: Any, target_context: Any) -> bool:
+        """Tell whether code for some types of arguments is kept."""
+        name, _ = self._place(sig, target_context.codegen())
+        return kernel_cache.is_kept(self._cache_path, name)
+
     def _save_overload(self, sig: Any, data: Any) -> None:
         if self._enabled and self._impl.check_cachable(data):
             code = dumps(self._impl.reduce(data))
@@ -94,6 +99,14 @@ class _Cache(FunctionCache):
         # A function within another is called <locals>: not on every disk.
         plain = name.replace("<", "").replace(">", "")
         return f"{plain}-{line}.py{version}{sys.abiflags}.{digest}", key
+
+
+def is_compiled(compiled: Any, kinds: tuple[Any, ...]) -> bool:
+    """Tell whether a kernel's code for some types is here, or kept on the disk."""
+    if kinds in compiled.overloads:
+        return True
+    cache = compiled._cache
+    return isinstance(cache, _Cache) and cache.has(kinds, compiled.targetctx)
 
 
 class _Code(CompileResultCacheImpl):

@@ -22,8 +22,10 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from npresnet import _signals as signals
+from npresnet.backend.kernels.ahead import Task, share
+from npresnet.backend.kernels.compile import is_compiled
 from npresnet.backend.kernels.vectors import I32, I64, number
-from npresnet.backend.recording import Launch
+from npresnet.backend.recording import Launch, here
 from npresnet.backend.threads.jobs import CHUNK, address_of
 from npresnet.backend.threads.pool import run_table
 
@@ -63,6 +65,17 @@ class Jobs:
 
     def __len__(self) -> int:
         return len(self._launches)
+
+    def point_to(self, launch: int, argument: int, array: np.ndarray) -> None:
+        """Put an array in the place of one that was recorded, of the same kind.
+
+        Whoever calls keeps it until it has been run.
+        """
+        before = self._launches[launch].arguments[:argument]
+        # The function's address, other arguments, the array's size and its elements'.
+        place = int(self._table[launch, 0]) - self._memory.ctypes.data
+        slot = place // _SLOT + 1 + sum(1 for _ in _slots(before)) + 2
+        self._memory[slot] = array.ctypes.data
 
     def run(self) -> None:
         """Do all of them, on as many threads as are set."""
@@ -116,6 +129,7 @@ def _write_functions(missing: dict[tuple[Any, ...], Launch]) -> None:
     library = context.codegen().create_library("npresnet jobs")
     module = context.create_module("npresnet jobs")
     names = {}
+    _compile([(key[0], (*key[1:], types.intp, types.intp)) for key in missing])
     for count, (key, launch) in enumerate(missing.items()):
         kernel, *kinds = key
         names[key] = f"npresnet_job_{len(_functions) + count}"
@@ -126,6 +140,20 @@ def _write_functions(missing: dict[tuple[Any, ...], Launch]) -> None:
     _libraries.append(library)
     for key, name in names.items():
         _functions[key] = library.get_pointer_to_function(name)
+
+
+def _compile(tasks: list[Task]) -> None:
+    """Compile what is neither here nor kept, on two processors where there are."""
+    tasks = [
+        (kernel, kinds) for kernel, kinds in tasks if not is_compiled(kernel, kinds)
+    ]
+    share(tasks)
+    for done, (kernel, kinds) in enumerate(tasks):
+        if here.compiling is not None:
+            here.compiling(done, len(tasks))
+        kernel.compile(kinds)
+    if tasks and here.compiling is not None:
+        here.compiling(len(tasks), len(tasks))
 
 
 def _write_function(
@@ -163,7 +191,7 @@ def _argument(
         array.parent = ir.Constant(array.parent.type, None)
         array.nitems, array.itemsize = slot(), slot()
         array.data = builder.inttoptr(slot(), array.data.type)
-        sizes = types.UniTuple(types.intp, kind.ndim)
+        sizes = types.containers.UniTuple(types.intp, kind.ndim)
         for own in ("shape", "strides"):
             lengths = [slot() for _ in range(kind.ndim)]
             setattr(array, own, context.make_tuple(builder, sizes, lengths))
