@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -34,7 +35,7 @@ _LINE = 64  # bytes of a line of the cache
 
 # Where a kernel's machine code for some types is called, and the code that it lies in.
 _functions: dict[tuple[Any, ...], int] = {}
-_libraries: list[Any] = []
+_engines: list[Any] = []
 
 
 class Jobs:
@@ -72,9 +73,9 @@ class Jobs:
         Whoever calls keeps it until it has been run.
         """
         before = self._launches[launch].arguments[:argument]
-        # The function's address, other arguments, the array's size and its elements'.
+        # The function's address, other arguments, and four slots of the array's own.
         place = int(self._table[launch, 0]) - self._memory.ctypes.data
-        slot = place // _SLOT + 1 + sum(1 for _ in _slots(before)) + 2
+        slot = place // _SLOT + 1 + sum(1 for _ in _slots(before)) + 4
         self._memory[slot] = array.ctypes.data
 
     def run(self) -> None:
@@ -86,9 +87,13 @@ class Jobs:
 
 
 def _slots(value: Any) -> Iterator[int]:
-    """Return what `_argument` reads, as integers with the same bits."""
+    """Return what `_argument` reads, as integers with the same bits.
+
+    Arrays are as Numba describes them, but for their owner: whoever launches keeps
+    them, and compiled code finds no count of references to keep.
+    """
     if isinstance(value, np.ndarray):
-        yield from (value.size, value.itemsize, value.ctypes.data)
+        yield from (0, 0, value.size, value.itemsize, value.ctypes.data)
         yield from value.shape
         yield from value.strides
     elif isinstance(value, tuple):
@@ -126,7 +131,6 @@ def _functions_of(launches: list[Launch]) -> list[int]:
 def _write_functions(missing: dict[tuple[Any, ...], Launch]) -> None:
     """Compile kernels for some types, and write the functions that call them."""
     context = cpu_target.target_context
-    library = context.codegen().create_library("npresnet jobs")
     module = context.create_module("npresnet jobs")
     names = {}
     _compile([(key[0], (*key[1:], types.intp, types.intp)) for key in missing])
@@ -135,11 +139,13 @@ def _write_functions(missing: dict[tuple[Any, ...], Launch]) -> None:
         names[key] = f"npresnet_job_{len(_functions) + count}"
         address = address_of(kernel, launch.arguments)
         _write_function(context, module, names[key], tuple(kinds), address)
-    library.add_ir_module(module)
-    library.finalize()
-    _libraries.append(library)
+    # Without optimising: what they do is over at once, and so is this.
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=0)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine.finalize_object()
+    _engines.append(engine)
     for key, name in names.items():
-        _functions[key] = library.get_pointer_to_function(name)
+        _functions[key] = engine.get_function_address(name)
 
 
 def _compile(tasks: list[Task]) -> None:
@@ -178,27 +184,31 @@ def _write_function(
 def _argument(
     context: Any, builder: ir.IRBuilder, kind: Any, slots: Any, numbers: Iterator[int]
 ) -> Any:
-    """Make an argument of a kind of the next slots."""
-
-    def slot(form: Any = I64) -> ir.Value:
-        place = builder.gep(slots, [number(next(numbers))])
-        return builder.load(builder.bitcast(place, form.as_pointer()))
-
-    if isinstance(kind, types.Array):
-        # Whoever launches keeps the array: compiled code finds no count of references.
-        array = context.make_array(kind)(context, builder)
-        array.meminfo = ir.Constant(array.meminfo.type, None)
-        array.parent = ir.Constant(array.parent.type, None)
-        array.nitems, array.itemsize = slot(), slot()
-        array.data = builder.inttoptr(slot(), array.data.type)
-        sizes = types.containers.UniTuple(types.intp, kind.ndim)
-        for own in ("shape", "strides"):
-            lengths = [slot() for _ in range(kind.ndim)]
-            setattr(array, own, context.make_tuple(builder, sizes, lengths))
-        return array._getvalue()
-    if isinstance(kind, types.containers.BaseTuple):
+    """Read an argument of a kind from the next slots."""
+    if isinstance(kind, types.containers.BaseTuple) and not _fills_slots(kind):
         members = [_argument(context, builder, one, slots, numbers) for one in kind]
         return context.make_tuple(builder, kind, members)
+    place = builder.gep(slots, [number(next(numbers))])
+    for _ in range(_count(kind) - 1):
+        next(numbers)
     if isinstance(kind, types.Boolean):
-        return builder.trunc(slot(ir.IntType(8)), context.get_value_type(kind))
-    return slot(context.get_value_type(kind))
+        truth = builder.load(builder.bitcast(place, ir.IntType(8).as_pointer()))
+        return builder.trunc(truth, context.get_value_type(kind))
+    form = context.get_value_type(kind)
+    return builder.load(builder.bitcast(place, form.as_pointer()))
+
+
+def _fills_slots(kind: Any) -> bool:
+    """Tell whether all that makes a value of a kind up takes eight bytes."""
+    if isinstance(kind, types.containers.BaseTuple):
+        return all(map(_fills_slots, kind))
+    return isinstance(kind, types.Array) or getattr(kind, "bitwidth", 0) == 8 * _SLOT
+
+
+def _count(kind: Any) -> int:
+    """Count the slots of a value of a kind."""
+    if isinstance(kind, types.Array):
+        return 5 + 2 * int(kind.ndim)
+    if isinstance(kind, types.containers.BaseTuple):
+        return sum(map(_count, kind))
+    return 1
