@@ -1,0 +1,348 @@
+"""What a program takes: its lines one by one, its memory, and that of the layers.
+
+Plain numbers and names, for those who list a program or draw it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from npresnet.compiler.memory_plan import Buffer
+from npresnet.compiler.symbols import Value
+
+if TYPE_CHECKING:
+    from npresnet.compiler.program import Plan
+    from npresnet.compiler.tracing import Node
+
+# What a part of the arena is there for.
+KEPT = "kept for the way back"
+PASSING = "on the way forward only"
+GRADIENT = "gradient"
+SCRATCH = "scratch of one line"
+KINDS = KEPT, PASSING, GRADIENT, SCRATCH
+
+# They give a value another name or shape, and launch nothing.
+_NAMES_ONLY = frozenset(("copy", "view"))
+
+
+class Section(NamedTuple):
+    """A part of a program: the lines from `first` to `end`, without `end`."""
+
+    name: str
+    first: int
+    end: int
+
+
+class Written(NamedTuple):
+    """An array that a line writes: what it is, and where it lies in the arena."""
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+    offset: int | None  # None outside: small vectors, gradients of parameters
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a program, in plain values.
+
+    Attributes
+    ----------
+    number : int
+        Where it stands.
+    section, operation : str
+        What it belongs to, and what of the backend it does.
+    layers : tuple of str
+        Whose work it does; ``"+"`` is the addition of branch and shortcut.
+    reads : tuple of tuple of int
+        Shapes, the images first.
+    writes : tuple of Written
+        What comes of it.
+    moved : int
+        Bytes of all that is read and written, once each.
+    scratch : int
+        Bytes of the arena that only this line needs.
+    macs : int
+        Multiplications with additions.
+    launches : bool
+        False where it only gives an array another name or shape.
+    """
+
+    number: int
+    section: str
+    operation: str
+    layers: tuple[str, ...]
+    reads: tuple[tuple[int, ...], ...]
+    writes: tuple[Written, ...]
+    moved: int
+    scratch: int
+    macs: int
+    launches: bool
+
+
+class Area(NamedTuple):
+    """A part of the arena, while something needs it."""
+
+    name: str
+    kind: str  # of `KINDS`
+    first: int
+    last: int  # included
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Account:
+    """A program in plain values.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        ``(N, C, H, W)``.
+    dtype : str
+        Of the images.
+    sections : tuple of Section
+        Way forward, running statistics, way back.
+    entries : tuple of Entry
+        All lines.
+    areas : tuple of Area
+        What lies in the arena, in the order in which it was asked for.
+    arena : int
+        Its bytes.
+    parameters, parameter_bytes : int
+        How many gradients of parameters the way back leaves, and their size. They lie
+        outside of the arena.
+    layered : tuple of int
+        Bytes that the layers' own passes need at every line; see `layered_buffers`.
+    """
+
+    input_shape: tuple[int, ...]
+    dtype: str
+    sections: tuple[Section, ...]
+    entries: tuple[Entry, ...]
+    areas: tuple[Area, ...]
+    arena: int
+    parameters: int
+    parameter_bytes: int
+    layered: tuple[int, ...]
+
+    @property
+    def living(self) -> tuple[int, ...]:
+        """Bytes that are needed at every line."""
+        return tuple(_living(self.areas, len(self.entries)))
+
+    @property
+    def most_at_once(self) -> int:
+        """What no arrangement of the arena can be below."""
+        return max(self.living, default=0)
+
+    @property
+    def separate(self) -> int:
+        """What the arena would take if no two arrays shared a place."""
+        return sum(area.bytes for area in self.areas)
+
+    @property
+    def layered_most(self) -> int:
+        """What the layers' own passes need at most at once."""
+        return max(self.layered, default=0)
+
+    @property
+    def lines(self) -> int:
+        """Lines that launch something."""
+        return sum(entry.launches for entry in self.entries)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications with additions, of all lines."""
+        return sum(entry.macs for entry in self.entries)
+
+    @property
+    def moved(self) -> int:
+        """Bytes that lines read and write."""
+        return sum(entry.moved for entry in self.entries)
+
+
+def account(plan: Plan) -> Account:
+    """Take a program's plan apart into plain values."""
+    source = plan.source
+    sections, end = [], 0
+    for name, lines in (
+        ("forward", source.forward),
+        ("running statistics", source.statistics),
+        ("backward", source.backward),
+    ):
+        sections.append(Section(name, end, end + len(lines)))
+        end += len(lines)
+    in_arena = set(plan.places.values())
+    scratch = [0] * len(plan.lines)
+    for buffer in plan.buffers:
+        if buffer not in in_arena and buffer.first < end:
+            scratch[buffer.first] += buffer.bytes
+    entries = [
+        _entry(plan, number, section.name, scratch[number])
+        for section in sections
+        for number in range(section.first, section.end)
+    ]
+    gradients = [value for _, value in source.gradients]
+    return Account(
+        source.trace.x.shape,
+        str(source.trace.x.dtype),
+        tuple(sections),
+        tuple(entries),
+        tuple(
+            Area(
+                one.name, kind, one.first, min(one.last, end - 1), one.offset, one.bytes
+            )
+            for one, kind in zip(plan.buffers, _kinds(plan), strict=True)
+        ),
+        plan.size,
+        len(gradients),
+        sum(value.bytes for value in gradients),
+        tuple(_living(layered_buffers(plan), len(plan.lines))),
+    )
+
+
+def _entry(plan: Plan, number: int, section: str, scratch: int) -> Entry:
+    line = plan.lines[number]
+    written = []
+    for value in line.writes:
+        place = plan.places.get(value)
+        offset = None if place is None else place.offset
+        written.append(Written(value.name, value.shape, value.bytes, offset))
+    launches = line.operation not in _NAMES_ONLY
+    moved = sum(value.bytes for value in (*line.reads, *line.writes))
+    return Entry(
+        number,
+        section,
+        line.operation,
+        line.layers,
+        tuple(value.shape for value in line.reads),
+        tuple(written),
+        moved if launches else 0,
+        scratch,
+        line.macs,
+        launches,
+    )
+
+
+def _kinds(plan: Plan) -> list[str]:
+    """Tell what each of a plan's buffers is there for."""
+    in_arena = set(plan.places.values())
+    source = plan.source
+    back = len(source.forward) + len(source.statistics)  # where the way back begins
+    grad_out = source.trace.grad_out
+    gradient = plan.places.get(grad_out) if grad_out is not None else None
+
+    def kind(buffer: Buffer) -> str:
+        if buffer not in in_arena:
+            return SCRATCH
+        if buffer is gradient or buffer.first >= back:
+            return GRADIENT
+        return KEPT if source.backward and buffer.last >= back else PASSING
+
+    return [kind(buffer) for buffer in plan.buffers]
+
+
+def _living(parts: tuple[Area, ...] | list[Buffer], lines: int) -> list[int]:
+    """Count the bytes that are needed at each line."""
+    steps = [0] * (lines + 1)
+    for part in parts:
+        steps[min(part.first, lines)] += part.bytes
+        steps[min(part.last + 1, lines)] -= part.bytes
+    total, living = 0, []
+    for step in steps[:-1]:
+        total += step
+        living.append(total)
+    return living
+
+
+# ------------------------------------------------------------ the layers' own passes
+
+
+def layered_buffers(plan: Plan) -> list[Buffer]:
+    """List the arrays that the same passes have where the layers run one by one.
+
+    Parameters
+    ----------
+    plan : Plan
+        The program, whose lines are the time.
+
+    Returns
+    -------
+    list of Buffer
+        Without places. An array is there from the call that makes it to the last one
+        that takes it; what a layer keeps for its way back, until it has gone back:
+        convolutions, linear layers and batch norms their input, ReLUs a bit for each
+        element, max pools an index for each window. Neither scratch within a call is
+        counted, nor vectors of a number per channel, nor parameters and their
+        gradients.
+    """
+    trace = plan.source.trace
+    at = _when(plan)
+    buffers: dict[Value, Buffer] = {}
+    same: dict[Value, Value] = {}  # views are of another's memory
+
+    def use(value: Value, line: int) -> None:
+        value = same.get(value, value)
+        if value not in buffers:
+            buffers[value] = Buffer(value.name, value.bytes, line, line)
+        buffers[value].last = max(buffers[value].last, line)
+
+    use(trace.x, 0)
+    for node in (*trace.forward, *trace.backward):
+        line = at[node]
+        for value in node.inputs:
+            use(value, line)
+        out = node.outputs[0]
+        if node.kind == "view":
+            source = node.inputs[0]
+            same[out] = same.get(source, source)
+        elif node.facts.get("input_grad", True):
+            use(out, line)
+        if (forward := node.forward) is not None:
+            for value in _kept_as_it_is(forward):
+                use(value, line)
+    kept = [
+        Buffer(f"{node.path}: kept", size, at[node], at[back])
+        for back in trace.backward
+        if (node := back.forward) is not None and (size := _kept_besides(node))
+    ]
+    return [*buffers.values(), *kept]
+
+
+def _kept_as_it_is(node: Node) -> list[Value]:
+    """Return the arrays that a layer keeps of those that come to it."""
+    return node.inputs if node.kind in ("conv2d", "linear", "batch_norm") else []
+
+
+def _kept_besides(node: Node) -> int:
+    """Return the bytes of what a layer makes to keep it."""
+    elements = math.prod(node.outputs[0].shape)
+    return {"relu": -(-elements // 8), "max_pool2d": 4 * elements}.get(node.kind, 0)
+
+
+def _when(plan: Plan) -> dict[Node, int]:
+    """Find the line at which each call of a layer is done.
+
+    A layer that has no line of its own is part of one that comes later.
+    """
+    makers: dict[Value, int] = {}
+    for number, line in enumerate(plan.lines):
+        for value in line.writes:
+            makers[value] = number
+    trace = plan.source.trace
+    at: dict[Node, int] = {}
+    later = len(plan.lines) - 1
+    for node in reversed((*trace.forward, *trace.backward)):
+        numbers = [makers[value] for value in node.outputs if value in makers]
+        later = min(later, max(numbers, default=later))
+        at[node] = later
+    return at
+
+
+def most_scratch(entries: tuple[Entry, ...]) -> Entry | None:
+    """Return the line that needs most scratch, if any needs some."""
+    largest = max(entries, key=lambda entry: entry.scratch, default=None)
+    return largest if largest is not None and largest.scratch else None
