@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npresnet.compiler.memory_plan import Buffer
 from npresnet.compiler.symbols import Value
@@ -148,6 +148,12 @@ class Account:
         """What the layers' own passes need at most at once."""
         return max(self.layered, default=0)
 
+    def drawn(self) -> tuple[Any, ...]:
+        """Return what `npresnet.plots.program_memory` draws, as its arguments."""
+        shape = "x".join(map(str, self.input_shape))
+        subject = f"Memory of a program for {shape}, {self.dtype}"
+        return self.areas, KINDS, self.sections, self.arena, self.layered, subject
+
     @property
     def lines(self) -> int:
         """Lines that launch something."""
@@ -200,7 +206,7 @@ def account(plan: Plan) -> Account:
         plan.size,
         len(gradients),
         sum(value.bytes for value in gradients),
-        tuple(_living(layered_buffers(plan), len(plan.lines))),
+        _layered(plan),
     )
 
 
@@ -267,49 +273,61 @@ def layered_buffers(plan: Plan) -> list[Buffer]:
     Parameters
     ----------
     plan : Plan
-        The program, whose lines are the time.
+        The program.
 
     Returns
     -------
     list of Buffer
-        Without places. An array is there from the call that makes it to the last one
-        that takes it; what a layer keeps for its way back, until it has gone back:
-        convolutions, linear layers and batch norms their input, ReLUs a bit for each
-        element, max pools an index for each window. Neither scratch within a call is
-        counted, nor vectors of a number per channel, nor parameters and their
-        gradients.
+        Without places; the time is the layers' calls, forward and then backward. An
+        array is there from the call that makes it to the last one that takes it; what a
+        layer keeps for its way back, until it has gone back: convolutions, linear
+        layers and batch norms their input, ReLUs a bit for each element, max pools an
+        index for each window. Neither scratch within a call is counted, nor vectors of
+        a number per channel, nor parameters and their gradients.
     """
     trace = plan.source.trace
-    at = _when(plan)
+    calls = {node: time for time, node in enumerate((*trace.forward, *trace.backward))}
     buffers: dict[Value, Buffer] = {}
     same: dict[Value, Value] = {}  # views are of another's memory
 
-    def use(value: Value, line: int) -> None:
+    def use(value: Value, time: int) -> None:
         value = same.get(value, value)
         if value not in buffers:
-            buffers[value] = Buffer(value.name, value.bytes, line, line)
-        buffers[value].last = max(buffers[value].last, line)
+            buffers[value] = Buffer(value.name, value.bytes, time, time)
+        buffers[value].last = time
 
-    use(trace.x, 0)
-    for node in (*trace.forward, *trace.backward):
-        line = at[node]
+    for node, time in calls.items():
         for value in node.inputs:
-            use(value, line)
+            use(value, time)
         out = node.outputs[0]
         if node.kind == "view":
             source = node.inputs[0]
             same[out] = same.get(source, source)
         elif node.facts.get("input_grad", True):
-            use(out, line)
-        if (forward := node.forward) is not None:
-            for value in _kept_as_it_is(forward):
-                use(value, line)
+            use(out, time)
+        if node.forward is not None:
+            for value in _kept_as_it_is(node.forward):
+                use(value, time)
     kept = [
-        Buffer(f"{node.path}: kept", size, at[node], at[back])
+        Buffer(f"{node.path}: kept", size, calls[node], calls[back])
         for back in trace.backward
         if (node := back.forward) is not None and (size := _kept_besides(node))
     ]
     return [*buffers.values(), *kept]
+
+
+def _layered(plan: Plan) -> tuple[int, ...]:
+    """Count the bytes that the layers' calls need, by the lines that do their work."""
+    at = _when(plan)  # by call, in order
+    living = _living(layered_buffers(plan), len(at))
+    sizes: list[int | None] = [None] * len(plan.lines)
+    for line, size in zip(at, living, strict=True):
+        sizes[line] = max(size, sizes[line] or 0)
+    before, filled = 0, []
+    for size in sizes:  # other lines, such as those of running statistics: no change
+        before = before if size is None else size
+        filled.append(before)
+    return tuple(filled)
 
 
 def _kept_as_it_is(node: Node) -> list[Value]:
@@ -323,23 +341,21 @@ def _kept_besides(node: Node) -> int:
     return {"relu": -(-elements // 8), "max_pool2d": 4 * elements}.get(node.kind, 0)
 
 
-def _when(plan: Plan) -> dict[Node, int]:
-    """Find the line at which each call of a layer is done.
+def _when(plan: Plan) -> list[int]:
+    """Find the line that does the work of each call of a layer, in order.
 
-    A layer that has no line of its own is part of one that comes later.
+    A call that has no line of its own is part of one that comes later.
     """
-    makers: dict[Value, int] = {}
-    for number, line in enumerate(plan.lines):
-        for value in line.writes:
-            makers[value] = number
+    makers = {
+        value: number for number, line in enumerate(plan.lines) for value in line.writes
+    }
     trace = plan.source.trace
-    at: dict[Node, int] = {}
-    later = len(plan.lines) - 1
+    at, later = [], len(plan.lines) - 1
     for node in reversed((*trace.forward, *trace.backward)):
         numbers = [makers[value] for value in node.outputs if value in makers]
         later = min(later, max(numbers, default=later))
-        at[node] = later
-    return at
+        at.append(later)
+    return at[::-1]
 
 
 def most_scratch(entries: tuple[Entry, ...]) -> Entry | None:
