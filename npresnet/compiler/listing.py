@@ -33,11 +33,12 @@ def listing(plan: Plan, optimizer: Any = None) -> str:
     optimizer : Optimizer, optional
         What moves the parameters behind its last line.
     """
-    return listing_of(account(plan), optimizer)
+    update = None if optimizer is None else type(optimizer).__name__
+    return listing_of(account(plan), update)
 
 
-def listing_of(program: Account, optimizer: Any = None) -> str:
-    """List the lines of a program, and add what they come to.
+def listing_of(program: Account, update: str | None = None) -> str:
+    """List the lines of a program, what updates the parameters, and the totals.
 
     A row has the shapes of one image that come and go, the place in the arena and the
     size of what is written, and what the line reads and writes, all in MiB, and
@@ -52,11 +53,11 @@ def listing_of(program: Account, optimizer: Any = None) -> str:
         rows += _heading(f"{section.name}: {_count(len(shown), 'line')}", shown)
         for _, same in groupby(shown, key=lambda entry: entry.operation):
             rows += _rows(list(same), program)
-    if optimizer is not None:
+    if update is not None:
         rows += [_blank(), _blank("update")]
         what = _count(program.parameters, "parameter")
         size = _two(program.parameter_bytes)
-        rows.append(("", type(optimizer).__name__, what, "", "", size, "", ""))
+        rows.append(("", update, what, "", "", size, "", ""))
     return columns(rows, _TO_RIGHT) + "\n\n" + "\n".join(totals(program))
 
 

@@ -151,7 +151,7 @@ def _draw_amounts(
     for (kind, sizes), look in zip(living.items(), _LOOKS, strict=False):
         if not sizes.any():
             continue
-        above = below + [*sizes, sizes[-1]]
+        above = below + np.append(sizes, sizes[-1])
         axes.fill_between(
             x, below, above, step="post", linewidth=0.3, edgecolor=style.TICKS, **look
         ).set_gid(kind)
