@@ -35,13 +35,14 @@ class Section(NamedTuple):
     end: int
 
 
-class Written(NamedTuple):
-    """An array that a line writes: what it is, and where it lies in the arena."""
+class Operand(NamedTuple):
+    """An array that a line reads or writes: what it is, and where it lies."""
 
     name: str
     shape: tuple[int, ...]
     bytes: int
-    offset: int | None  # None outside: small vectors, gradients of parameters
+    offset: int | None  # in the arena; None outside of it, as small vectors are
+    of_images: bool  # whether the first axis counts images
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,8 @@ class Entry:
         What it belongs to, and what of the backend it does.
     layers : tuple of str
         Whose work it does; ``"+"`` is the addition of branch and shortcut.
-    reads : tuple of tuple of int
-        Shapes, the images first.
-    writes : tuple of Written
-        What comes of it.
+    reads, writes : tuple of Operand
+        What comes and what goes, the images first.
     moved : int
         Bytes of all that is read and written, once each.
     scratch : int
@@ -74,8 +73,8 @@ class Entry:
     section: str
     operation: str
     layers: tuple[str, ...]
-    reads: tuple[tuple[int, ...], ...]
-    writes: tuple[Written, ...]
+    reads: tuple[Operand, ...]
+    writes: tuple[Operand, ...]
     moved: int
     scratch: int
     macs: int
@@ -186,8 +185,10 @@ def account(plan: Plan) -> Account:
     for buffer in plan.buffers:
         if buffer not in in_arena and buffer.first < end:
             scratch[buffer.first] += buffer.bytes
+    parameters = {*source.sources}
+    parameters |= {value for _, values in source.trace.gradients for value in values}
     entries = [
-        _entry(plan, number, section.name, scratch[number])
+        _entry(plan, parameters, number, section.name, scratch[number])
         for section in sections
         for number in range(section.first, section.end)
     ]
@@ -210,13 +211,17 @@ def account(plan: Plan) -> Account:
     )
 
 
-def _entry(plan: Plan, number: int, section: str, scratch: int) -> Entry:
-    line = plan.lines[number]
-    written = []
-    for value in line.writes:
-        place = plan.places.get(value)
+def _entry(
+    plan: Plan, parameters: set[Value], number: int, section: str, scratch: int
+) -> Entry:
+    line, N = plan.lines[number], plan.source.trace.x.shape[0]
+
+    def operand(value: Value) -> Operand:
+        place, shape = plan.places.get(value), value.shape
+        images = len(shape) in (2, 4) and shape[0] == N and value not in parameters
         offset = None if place is None else place.offset
-        written.append(Written(value.name, value.shape, value.bytes, offset))
+        return Operand(value.name, shape, value.bytes, offset, images)
+
     launches = line.operation not in _NAMES_ONLY
     moved = sum(value.bytes for value in (*line.reads, *line.writes))
     return Entry(
@@ -224,8 +229,8 @@ def _entry(plan: Plan, number: int, section: str, scratch: int) -> Entry:
         section,
         line.operation,
         line.layers,
-        tuple(value.shape for value in line.reads),
-        tuple(written),
+        tuple(operand(value) for value in line.reads),
+        tuple(operand(value) for value in line.writes),
         moved if launches else 0,
         scratch,
         line.macs,

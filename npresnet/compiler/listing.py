@@ -7,7 +7,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from npresnet._tables import columns
-from npresnet.compiler.account import Account, Entry, account, most_scratch
+from npresnet.compiler.account import (
+    Account,
+    Entry,
+    Operand,
+    account,
+    most_scratch,
+)
 
 if TYPE_CHECKING:
     from npresnet.compiler.program import Plan
@@ -52,7 +58,7 @@ def listing_of(program: Account, update: str | None = None) -> str:
             continue
         rows += _heading(f"{section.name}: {_count(len(shown), 'line')}", shown)
         for _, same in groupby(shown, key=lambda entry: entry.operation):
-            rows += _rows(list(same), program)
+            rows += _rows(list(same))
     if update is not None:
         rows += [_blank(), _blank("update")]
         what = _count(program.parameters, "parameter")
@@ -81,12 +87,12 @@ def totals(program: Account) -> list[str]:
     return lines
 
 
-def _rows(same: list[Entry], program: Account) -> Iterator[_Row]:
+def _rows(same: list[Entry]) -> Iterator[_Row]:
     """Write lines that follow each other and do the same."""
     if len(same) < _FEW:
         for entry in same:
-            yield _row(entry, program)
-            yield from _beside(entry, program)
+            yield _row(entry)
+            yield from _beside(entry)
         return
     first, last = same[0], same[-1]
     yield (
@@ -99,16 +105,14 @@ def _rows(same: list[Entry], program: Account) -> Iterator[_Row]:
     )
 
 
-def _row(entry: Entry, program: Account) -> _Row:
-    N = program.input_shape[0]
-    to = _shape(entry.writes[0].shape, N) if entry.writes else ""
-    images = f"{_shape(entry.reads[0], N)} -> {to}" if to else _shape(entry.reads[0], N)
+def _row(entry: Entry) -> _Row:
+    shapes = " -> ".join(_shape(one) for one in (*entry.reads[:1], *entry.writes[:1]))
     offset = entry.writes[0].offset if entry.writes else None
     return (
         str(entry.number),
         entry.operation,
         _layers(entry.layers),
-        images,
+        shapes,
         "" if offset is None else _place(offset),
         _two(entry.writes[0].bytes) if entry.writes else "",
         _two(entry.moved),
@@ -116,13 +120,13 @@ def _row(entry: Entry, program: Account) -> _Row:
     )
 
 
-def _beside(entry: Entry, program: Account) -> Iterator[_Row]:
+def _beside(entry: Entry) -> Iterator[_Row]:
     """Write what else a line leaves in the arena."""
     for written in entry.writes[1:]:
         if written.offset is not None:
             yield (
                 *("", "", written.name),
-                "-> " + _shape(written.shape, program.input_shape[0]),
+                "-> " + _shape(written),
                 *(_place(written.offset), _two(written.bytes), "", ""),
             )
 
@@ -144,9 +148,9 @@ def _layers(paths: Iterable[str]) -> str:
     return " ".join([first, *(path.removeprefix(block) for path in others)])
 
 
-def _shape(shape: tuple[int, ...], N: int) -> str:
-    """Write a shape; images without their number."""
-    own = shape[1:] if shape[:1] == (N,) and len(shape) in (2, 4) else shape
+def _shape(operand: Operand) -> str:
+    """Write a shape; that of one of the images where it is theirs."""
+    own = operand.shape[1:] if operand.of_images else operand.shape
     return "x".join(map(str, own))
 
 

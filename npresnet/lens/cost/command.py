@@ -10,6 +10,7 @@ from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
 from npresnet.cli.lens.probe import bare_network
 
+
 @click.command("cost", cls=Command)
 @click.argument("network", metavar="WEIGHTS_OR_MODEL")
 @click.option(

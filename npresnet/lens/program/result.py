@@ -126,7 +126,15 @@ class Program(Result):
     def table(self) -> Table:
         """Return the lines that launch something; `records` has all, and all columns."""
         table = self.records()
-        names = "number", "operation", "layers", "read", "written", "moved_bytes", "macs"
+        names = (
+            "number",
+            "operation",
+            "layers",
+            "read",
+            "written",
+            "moved_bytes",
+            "macs",
+        )
         at = [table.names.index(name) for name in names]
         launches = table.names.index("launches")
         return Table(
@@ -180,7 +188,7 @@ def _row(entry: Entry) -> ProgramRow:
         entry.section,
         entry.operation,
         " ".join(entry.layers),
-        entry.reads[0],
+        entry.reads[0].shape,
         None if first is None else first.shape,
         None if first is None else first.offset,
         sum(written.bytes for written in entry.writes),
