@@ -62,8 +62,7 @@ def test_every_place_begins_at_a_line_of_the_cache(buffers):
 
 
 @given(st.lists(lives, max_size=60))
-def test_the_order_in_which_arrays_are_given_does_not_change_the_size_of_none(buffers):
-    """The same arrays get the same places: nothing depends on what was before."""
+def test_placing_once_more_changes_nothing(buffers):
     size = place(buffers)
     offsets = [one.offset for one in buffers]
     assert place(buffers) == size

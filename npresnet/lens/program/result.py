@@ -124,7 +124,7 @@ class Program(Result):
         return Table.of(self.rows)
 
     def table(self) -> Table:
-        """Return the lines that launch something; `records` has all, and all columns."""
+        """Return the lines that launch something; `records` has all of everything."""
         table = self.records()
         names = (
             "number",
