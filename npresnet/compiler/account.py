@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from npresnet.compiler.tracing import Node
 
 # What a part of the arena is there for.
-KEPT = "kept for the way back"
-PASSING = "on the way forward only"
+KEPT = "activation, kept for the way back"
+PASSING = "activation, not kept"  # or computed again when it is needed
 GRADIENT = "gradient"
 SCRATCH = "scratch of one line"
 KINDS = KEPT, PASSING, GRADIENT, SCRATCH
@@ -111,8 +111,7 @@ class Account:
     arena : int
         Its bytes.
     parameters, parameter_bytes : int
-        How many gradients of parameters the way back leaves, and their size. They lie
-        outside of the arena.
+        How many parameters there are gradients of, and the size of those.
     layered : tuple of int
         Bytes that the layers' own passes need at every line; see `layered_buffers`.
     """
@@ -192,7 +191,7 @@ def account(plan: Plan) -> Account:
         for section in sections
         for number in range(section.first, section.end)
     ]
-    gradients = [value for _, value in source.gradients]
+    gradients = [values[0] for _, values in source.trace.gradients]
     return Account(
         source.trace.x.shape,
         str(source.trace.x.dtype),
@@ -240,18 +239,22 @@ def _entry(
 
 def _kinds(plan: Plan) -> list[str]:
     """Tell what each of a plan's buffers is there for."""
-    in_arena = set(plan.places.values())
-    source = plan.source
+    source, trace = plan.source, plan.source.trace
     back = len(source.forward) + len(source.statistics)  # where the way back begins
-    grad_out = source.trace.grad_out
-    gradient = plan.places.get(grad_out) if grad_out is not None else None
+    in_arena = set(plan.places.values())
+    gradients = {value for node in trace.backward for value in node.outputs}
+    of_gradients = {
+        plan.places.get(value) for value in (*gradients, trace.grad_out) if value
+    }
 
     def kind(buffer: Buffer) -> str:
         if buffer not in in_arena:
             return SCRATCH
-        if buffer is gradient or buffer.first >= back:
+        if buffer in of_gradients:
             return GRADIENT
-        return KEPT if source.backward and buffer.last >= back else PASSING
+        return (
+            KEPT if buffer.first < back <= buffer.last and trace.backward else PASSING
+        )
 
     return [kind(buffer) for buffer in plan.buffers]
 

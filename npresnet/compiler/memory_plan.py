@@ -1,4 +1,4 @@
-"""Where a program's arrays lie: an arena, shared by those that do not live at once."""
+"""Where a program's arrays lie: one arena, shared by arrays that do not live at once."""
 
 from __future__ import annotations
 

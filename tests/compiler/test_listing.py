@@ -195,8 +195,7 @@ def test_every_area_has_a_kind(resnet18):
         assert area.first <= area.last < len(program.entries)
         if area.kind == SCRATCH:
             assert area.first == area.last
-        if area.kind == KEPT:
-            assert area.first < back <= area.last
+        assert (area.kind == KEPT) <= (area.first < back <= area.last)
     kept = {area.name: area.kind for area in program.areas if area.kind == KEPT}
     assert {"x", "conv1", "maxpool", "maxpool: winners"} <= set(kept)
 
