@@ -108,10 +108,11 @@ def _rows(same: list[Entry]) -> Iterator[_Row]:
 def _row(entry: Entry) -> _Row:
     shapes = " -> ".join(_shape(one) for one in (*entry.reads[:1], *entry.writes[:1]))
     offset = entry.writes[0].offset if entry.writes else None
+    again = " again" if "again" in entry.layers else ""
     return (
         str(entry.number),
-        entry.operation,
-        _layers(entry.layers),
+        entry.operation + again,
+        _layers(path for path in entry.layers if path != "again"),
         shapes,
         "" if offset is None else _place(offset),
         _two(entry.writes[0].bytes) if entry.writes else "",
