@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MIB = 2**20
-_SHADE = "#F0F2F4"
+_SHADE = "#E8EBEE"
 
 # For kinds in their order: of other lightness, and hatched in other ways, so that they
 # differ in grey as well.
@@ -93,11 +93,12 @@ def program_memory(
             one.grid(visible=False, axis="x")
             one.yaxis.set_major_formatter(lambda size, _: f"{size / _MIB:,.0f}")
             one.yaxis.set_major_locator(_whole_mib())
-        _shade(axes, sections)
+        unnamed = _shade(axes, sections)
         places.set(ylim=(0, 1.09 * arena), ylabel="offset in the arena, MiB")
         places.set_title("What lies where, and from which line to which")
         amounts.set_ylim(0, 1.04 * max(arena, *layered))
-        amounts.set(ylabel="needed, MiB", xlabel="line of the program")
+        shaded = f" (shaded: {', '.join(unnamed)})" if unnamed else ""
+        amounts.set(ylabel="needed, MiB", xlabel=f"line of the program{shaded}")
         amounts.set_title("How much is needed at a line")
         amounts.set_xlim(-0.5, len(layered) - 0.5)
         figure.legend(loc="outside lower left", ncols=2, fontsize=9)
@@ -194,16 +195,16 @@ def _mark_peak(every: Sequence[Axes], needed: NDArray[np.int64]) -> None:
     )
 
 
-def _shade(every: Sequence[Axes], sections: Sequence[Section]) -> None:
-    """Shade every other part of the program, and name those that have room."""
+def _shade(every: Sequence[Axes], sections: Sequence[Section]) -> list[str]:
+    """Shade every other part of the program; return the names that have no room."""
+    unnamed = []
     filled = [section for section in sections if section[2] > section[1]]
     lines = filled[-1][2] if filled else 0
     for number, (name, first, end) in enumerate(filled):
         if number % 2:
             for axes in every:
                 axes.axvspan(first - 0.5, end - 0.5, color=_SHADE, zorder=0)
-        wide = (end - first) / lines > 0.02 * len(name)
-        if wide:
+        if (end - first) / lines > 0.02 * len(name):
             every[0].text(
                 (first + end - 1) / 2,
                 0.99,
@@ -215,6 +216,9 @@ def _shade(every: Sequence[Axes], sections: Sequence[Section]) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
                 zorder=4,
             )
+        elif number % 2:
+            unnamed.append(name)
+    return unnamed
 
 
 def _whole_mib() -> Any:

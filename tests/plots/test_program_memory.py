@@ -109,6 +109,13 @@ def test_sections_with_room_are_named_and_empty_ones_are_not():
     assert [one.get_text() for one in places.texts] == ["forward", "backward"]
 
 
+def test_a_section_without_room_is_named_below():
+    sections = [("forward", 0, 50), ("running statistics", 50, 52), ("back", 52, 100)]
+    places, amounts = draw(sections=sections, layered=[MIB] * 100).axes
+    assert [one.get_text() for one in places.texts] == ["forward", "back"]
+    assert amounts.get_xlabel() == "line of the program (shaded: running statistics)"
+
+
 def test_ticks_stand_at_whole_numbers_of_mib():
     figure = draw()
     figure.draw_without_rendering()
