@@ -317,9 +317,9 @@ def layered_buffers(plan: Plan) -> list[Buffer]:
             for value in _kept_as_it_is(node.forward):
                 use(value, time)
     kept = [
-        Buffer(f"{node.path}: kept", size, calls[node], calls[back])
+        Buffer(f"{layer.path}: kept", size, calls[layer], calls[back])
         for back in trace.backward
-        if (node := back.forward) is not None and (size := _kept_besides(node))
+        if (layer := back.forward) is not None and (size := _kept_besides(layer))
     ]
     return [*buffers.values(), *kept]
 
@@ -332,8 +332,8 @@ def _layered(plan: Plan) -> tuple[int, ...]:
     for line, size in zip(at, living, strict=True):
         sizes[line] = max(size, sizes[line] or 0)
     before, filled = 0, []
-    for size in sizes:  # other lines, such as those of running statistics: no change
-        before = before if size is None else size
+    for known in sizes:  # other lines, such as those of running statistics: no change
+        before = before if known is None else known
         filled.append(before)
     return tuple(filled)
 

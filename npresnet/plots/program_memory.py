@@ -133,7 +133,7 @@ def _draw_places(axes: Axes, areas: Sequence[Area], kinds: Sequence[str]) -> Non
             if own == kind
         ]
         if corners:
-            edges = {"edgecolor": style.TICKS, "linewidth": 0.3}
+            edges: dict[str, Any] = {"edgecolor": style.TICKS, "linewidth": 0.3}
             drawn = PolyCollection(corners, label=kind, zorder=2, **edges, **look)
             drawn.set_gid(kind)
             axes.add_collection(drawn, autolim=False)
@@ -166,15 +166,13 @@ def _draw_amounts(
         linewidth=1.6,
         label=f"layers one by one, without scratch: up to {_mib(max(layered))}",
     )
-    for size, text, look in (
-        (arena, "the arena", {"color": style.BLACK, "linestyle": "--"}),
-        (
-            int(needed.max()),
-            "most at once, below which no plan can be",
-            {"color": style.BLACK, "linestyle": ":"},
-        ),
+    most = int(needed.max())
+    for size, text, dashes in (
+        (arena, "the arena", "--"),
+        (most, "most at once, below which no plan can be", ":"),
     ):
-        axes.axhline(size, linewidth=1.4, label=f"{text}: {_mib(size)}", **look)
+        label = f"{text}: {_mib(size)}"
+        axes.axhline(size, color=style.BLACK, ls=dashes, linewidth=1.4, label=label)
 
 
 def _mark_peak(every: Sequence[Axes], needed: NDArray[np.int64]) -> None:
@@ -227,7 +225,7 @@ def _whole_mib() -> Any:
 
     class Locator(MaxNLocator):
         def tick_values(self, low: float, high: float) -> Any:
-            return super().tick_values(low / _MIB, high / _MIB) * _MIB
+            return _MIB * np.array(super().tick_values(low / _MIB, high / _MIB))
 
     return Locator(nbins=6, steps=[1, 2, 2.5, 5, 10])
 

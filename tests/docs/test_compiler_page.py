@@ -26,6 +26,6 @@ def test_the_totals_of_resnet20_are_those_of_its_program():
         lambda: nr.lens.program(nr.models.resnet20(num_classes=10), (3, 32, 32))
     )
     assert quoted.strip() == found.summary()
-    more = found.arena / found.most_at_once - 1
-    assert f"this one takes {more:.1%} more".replace("%", " %") in " ".join(text.split())
+    more = 100 * (found.arena / found.most_at_once - 1)
+    assert f"this one takes {more:.1f} % more" in " ".join(text.split())
     assert f"the {len(found.rows)} lines of a program" in text

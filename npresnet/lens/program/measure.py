@@ -49,11 +49,11 @@ def program(
     True
     """
     _arguments.instance("model", model, Module, "a Module")
-    input_shape = _arguments.wholes("input_shape", input_shape, 3)
+    shape = _arguments.wholes("input_shape", input_shape, 3)
     batch = _arguments.whole("batch", batch, 1)
     # What is recorded are launches of kernels: of that backend, whichever is set.
     with preserve_state(model), using_backend("numba"):
         model.train()
         step = CompiledStep(model, CrossEntropyLoss(), SGD(model.parameters()))
-        plan = step.lay_out((batch, *input_shape))
+        plan = step.lay_out((batch, *shape))
         return Program(account(plan), type(step.optimizer).__name__)
