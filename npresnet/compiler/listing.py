@@ -24,7 +24,7 @@ _HEAD = (
 )
 _TO_RIGHT = (True, False, False, False, True, True, True, True)
 _MIB = 2**20
-_FEW = 3  # from so many on, neighbours that do the same are one row
+_FEW = 3  # from so many on, neighbours that do the same in place are one row
 
 _Row = tuple[str, ...]
 
@@ -89,7 +89,7 @@ def totals(program: Account) -> list[str]:
 
 def _rows(same: list[Entry]) -> Iterator[_Row]:
     """Write lines that follow each other and do the same."""
-    if len(same) < _FEW:
+    if len(same) < _FEW or any(entry.writes for entry in same):
         for entry in same:
             yield _row(entry)
             yield from _beside(entry)

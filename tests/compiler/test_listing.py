@@ -118,6 +118,14 @@ def test_neighbours_that_do_the_same_are_one_row(resnet20):
     ]
 
 
+def test_neighbours_that_write_something_have_rows_of_their_own():
+    convs = [nr.nn.Conv2d(3, 3, 1, bias=False) for _ in range(4)]
+    listed = rows(listing(laid_out(small(*convs), (2, 3, 8, 8))))
+    assert [listed[number].split()[1:3] for number in range(4)] == [
+        ["conv2d", str(layer)] for layer in range(4)
+    ]
+
+
 def test_what_else_a_line_leaves_in_the_arena_stands_below(resnet18):
     text = listing(resnet18)
     assert re.search(
