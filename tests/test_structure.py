@@ -13,7 +13,8 @@ import npresnet
 PACKAGE = Path(npresnet.__file__).parent
 
 # Which rooms a room may import from. backend <- functional <- nn <- models <- compiler
-# is the column of the house; the rooms beside it know of the column, not of each other.
+# is the column of the house; the rooms beside it know of the column, not of each other,
+# and not of its top: the compiler takes an optimiser's step, and draws its programs.
 # What opens, reads and shows the files of others lies below them all.
 BELOW = ["untrusted"]
 COLUMN = ["backend", "functional", "nn", "models", "compiler"]
@@ -22,7 +23,8 @@ ABOVE = ["training", "lens"]  # the lens trains networks to compare them
 ALLOWED = (
     {room: set() for room in BELOW}
     | {room: {*BELOW, *COLUMN[:floor]} for floor, room in enumerate(COLUMN)}
-    | {room: {*BELOW, *COLUMN} for room in BESIDE}
+    | {room: {*BELOW, *COLUMN} - {"compiler"} for room in BESIDE}
+    | {"compiler": {*BELOW, *COLUMN, "optim", "plots"} - {"compiler"}}
     | {
         room: {*BELOW, *COLUMN, *BESIDE, *ABOVE[:floor]}
         for floor, room in enumerate(ABOVE)

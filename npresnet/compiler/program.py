@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,6 +21,9 @@ from npresnet.compiler import memory_plan
 from npresnet.compiler.lowering import Line, Lines
 from npresnet.compiler.memory_plan import Buffer
 from npresnet.compiler.symbols import CannotCompile, Value
+
+if TYPE_CHECKING:
+    from npresnet.plots.style import Figure
 
 _HUGE_PAGE = 1 << 21
 
@@ -57,6 +60,19 @@ class Plan:
         self.places: dict[Value, Buffer] = {}
         self._measure()
         self.size = memory_plan.place(self.buffers)
+
+    def plot(self) -> Figure:
+        """Draw what lies where in the arena, line by line, and how much is needed.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The picture; see `npresnet.plots.program_memory`.
+        """
+        from npresnet.compiler.account import account
+        from npresnet.plots.program_memory import program_memory
+
+        return program_memory(*account(self).drawn())
 
     def _measure(self) -> None:
         """Find out which arrays there are, and until when they are needed."""

@@ -31,6 +31,7 @@ from npresnet.lens.lesion import (
     lesion,
 )
 from npresnet.lens.log import History, LedgerHistory, Log, SpectrumHistory
+from npresnet.lens.program import Program, ProgramRow, program
 from npresnet.lens.responses import ResponseRow, Responses, responses
 from npresnet.lens.saliency import Saliency, saliency
 from npresnet.lens.shared.looks import LookRow, Looks
@@ -64,6 +65,8 @@ __all__ = [
     "LookRow",
     "Looks",
     "MapRow",
+    "Program",
+    "ProgramRow",
     "RemovalRow",
     "ReorderingRow",
     "ResponseRow",
@@ -89,6 +92,7 @@ __all__ = [
     "ledger",
     "lesion",
     "preserve_state",
+    "program",
     "responses",
     "saliency",
     "shattered",

@@ -18,6 +18,7 @@ INSTRUMENTS = {
     "landscape": lambda model, x, y: lens.landscape(model, x, y, points=3),
     "ledger": lens.ledger,
     "lesion": lambda model, x, y: lens.lesion(model, x, y, draws=1),
+    "program": lambda model, x, y: lens.program(model, x.shape[1:], batch=4),
     "responses": lambda model, x, y: lens.responses(model, x),
     "saliency": lambda model, x, y: lens.saliency(model, x),
     "shattered": lambda model, x, y: lens.shattered(model, x, points=8, lags=2),

@@ -141,6 +141,7 @@ def test_instruments_results_are_copied(copied, rng):
         lens.lesion(model, x, y),
         lens.steps(model, x, y),
         lens.cost(model, (3, 8, 8)),
+        lens.program(model, (3, 8, 8), batch=2),
         lens.activations(model, x),
         lens.responses(model, x),
         lens.filters(model),

@@ -23,6 +23,7 @@ _FOLDERS = {
     "ledger": "ledger",
     "lesion": "lesion",
     "maps": "feature_maps",
+    "program": "program",
     "responses": "responses",
     "saliency": "saliency",
     "shattered": "shattered",
@@ -64,6 +65,7 @@ def lens(ctx: click.Context) -> None:
       npresnet lens landscape runs/NAME --out looks
       npresnet lens steps resnet20
       npresnet lens cost resnet50
+      npresnet lens program resnet20 --out looks
       npresnet lens grad-cam runs/NAME --out looks
     """
     if ctx.invoked_subcommand is None:

@@ -244,6 +244,64 @@ def network_of(
     return Network(what, what, dataset, built, data_dir, classes, shape, mean, std)
 
 
+@dataclass(frozen=True)
+class BareNetwork:
+    """A network that is looked at without images of a data set.
+
+    Attributes
+    ----------
+    label, name, model
+        As in `Probe`.
+    image_shape : tuple of int
+        ``(C, H, W)``.
+    """
+
+    label: str
+    name: str
+    model: Module
+    image_shape: tuple[int, int, int]
+
+
+def bare_network(
+    what: str,
+    model: str | None,
+    shortcut: str | None,
+    dataset: str | None,
+    shape: tuple[int, int, int] | None,
+) -> BareNetwork:
+    """Build the network that `what` names, for images of a shape.
+
+    Parameters
+    ----------
+    what : str
+        A network's name, a run folder, or a file of weights.
+    model, shortcut, dataset
+        The options of the same names.
+    shape : tuple of int or None
+        ``(C, H, W)``; None: what the network was made for.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there is no such thing, or something about it stays unknown.
+    """
+    from npresnet.cli.subject import identify
+    from npresnet.cli.summary import default_classes
+    from npresnet.cli.train import build_model
+    from npresnet.models import input_shape, names
+
+    if what in names():
+        designed = input_shape(what)
+        shape = shape or designed
+        classes = default_classes(designed)
+        built = build_model(what, shortcut, classes, in_channels=shape[0])
+        return BareNetwork(what, what, built, shape)
+    path = weights_file(what)
+    subject = identify(str(path), model, shortcut, dataset)
+    shape = shape or subject.image_shape
+    return BareNetwork(label_of(path), subject.model, subject.build(), shape)
+
+
 def weights_file(what: str) -> Path:
     """Return the file of weights that a path means: itself, or a run folder's.
 

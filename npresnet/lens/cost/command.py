@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from npresnet.cli import options
 from npresnet.cli.busy import busy
 from npresnet.cli.help import Command
 from npresnet.cli.lens.output import Destination, Folder, output_options, show
-from npresnet.cli.lens.probe import label_of, weights_file
-
-if TYPE_CHECKING:
-    from npresnet.nn import Module
+from npresnet.cli.lens.probe import bare_network
 
 
 @click.command("cost", cls=Command)
@@ -66,34 +61,10 @@ def command(
 
     options.use_threads(threads)
     shape = None if input_text is None else parse_shape(input_text)
-    name, label, shape, built = _build(network, model, shortcut, dataset, shape)
-    files = [f"cost-{label}{ending}" for ending in (".json", ".csv", ".png")]
+    one = bare_network(network, model, shortcut, dataset, shape)
+    files = [f"cost-{one.label}{ending}" for ending in (".json", ".csv", ".png")]
     folder = Folder(out)
     with busy("cost"):
-        result = lens.cost(built, shape, repeats=repeats)
-    show([({"model": name}, result)], as_json)
+        result = lens.cost(one.model, one.image_shape, repeats=repeats)
+    show([({"model": one.name}, result)], as_json)
     folder.save(result, *files)
-
-
-def _build(
-    what: str,
-    model: str | None,
-    shortcut: str | None,
-    dataset: str | None,
-    shape: tuple[int, int, int] | None,
-) -> tuple[str, str, tuple[int, int, int], Module]:
-    """Return a network's name, a label for files, the image's shape, the network."""
-    from npresnet.cli.subject import identify
-    from npresnet.cli.summary import default_classes
-    from npresnet.cli.train import build_model
-    from npresnet.models import input_shape, names
-
-    if what in names():
-        designed = input_shape(what)
-        shape = shape or designed
-        classes = default_classes(designed)
-        built = build_model(what, shortcut, classes, in_channels=shape[0])
-        return what, what, shape, built
-    path = weights_file(what)
-    subject = identify(str(path), model, shortcut, dataset)
-    return subject.model, label_of(path), shape or subject.image_shape, subject.build()
