@@ -1,6 +1,8 @@
 """Everybody's logits are npresnet's; who cannot run says what is missing."""
 
+import functools
 import importlib
+import importlib.util
 import os
 
 import numpy as np
@@ -14,26 +16,31 @@ from benchmarks.worker import working
 from benchmarks.works import Work
 
 TINY = Work("resnet8", 2, 8, trains=True)
-PACKAGES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 
 
 def skip_without(side):
-    pytest.importorskip(side.removesuffix("-channels-last"))
-    if side in ENGINES:
-        pytest.importorskip("onnx")
+    """Skip where it is not installed; what loads it is a process of its own."""
+    packages = [side, "onnx"] if side in ENGINES else ["torch"]
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"{missing[0]} is not installed")
 
 
-def answer(side, work):
-    with working(side, work, 1) as ask:
+@functools.cache
+def answer(side, model):
+    with working(side, Work(model, 2, 64, trains=False), 1) as ask:
         return ask("answer")
 
 
-@pytest.mark.parametrize("side", [*EAGER, *ENGINES])
-@pytest.mark.parametrize("model", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("side", "model"),
+    [
+        *((side, "resnet18") for side in EAGER),
+        *((side, model) for side in ENGINES for model in ("resnet18", "resnet50")),
+    ],
+)
 def test_logits_are_those_of_npresnet(side, model):
     skip_without(side)
-    work = Work(model, 2, 64, trains=False)
-    answers = {OURS: answer(OURS, work), side: answer(side, work)}
+    answers = {OURS: answer(OURS, model), side: answer(side, model)}
     assert np.shape(answers[OURS]) == (2, 1000)
     check_answers(answers)
 
@@ -102,8 +109,9 @@ def with_path(folder):
     return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
 
+@pytest.mark.slow
 def test_torch_compile_without_a_compiler_says_so(tmp_path):
-    pytest.importorskip("torch")
+    skip_without(COMPILED)
     environment = {"CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     with (
         pytest.raises(CannotRun, match=r"torch\.compile: .*no-such-compiler"),
