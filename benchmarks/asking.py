@@ -19,9 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 Ask = Callable[[object], Any]
 
+_READY = "ready"
+
 
 class MeasurementError(Exception):
     """Something cannot be measured."""
+
+
+class CannotRun(MeasurementError):
+    """A side cannot run here: something that it needs is not there."""
 
 
 @contextmanager
@@ -30,10 +36,13 @@ def answering(
 ) -> Iterator[Ask]:
     """Start ``python -m module``, which answers each line of input by one of JSON.
 
-    It says ``"ready"`` first, unasked. What it prints to standard error is shown.
+    It says ``"ready"`` first, unasked, or why it cannot begin. What it prints to
+    standard error is shown.
 
     Raises
     ------
+    CannotRun
+        If it says why it cannot begin.
     MeasurementError
         If it ends before it has answered.
     """
@@ -65,7 +74,8 @@ def answering(
         return listen()
 
     try:
-        listen()
+        if (first := listen()) != _READY:
+            raise CannotRun(first)
         yield ask
     except BaseException:
         process.kill()
@@ -79,6 +89,11 @@ def answering(
 
 def answer_all(reply: Callable[[str], Any]) -> None:
     """Be that process: say "ready", and reply to every line until there are no more."""
-    print(json.dumps("ready"), flush=True)
+    print(json.dumps(_READY), flush=True)
     for line in sys.stdin:
         print(json.dumps(reply(line.strip())), flush=True)
+
+
+def say_why_not(reason: CannotRun) -> None:
+    """Be that process, and say why it cannot begin."""
+    print(json.dumps(str(reason)), flush=True)

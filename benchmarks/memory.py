@@ -1,7 +1,7 @@
-"""Memory of this process: how much it holds, and the most that it has held since.
+"""Memory of this process: how much it holds, and the most that it has held.
 
 Linux tells, and only Linux forgets an older peak (proc(5), ``/proc/pid/clear_refs``): a
-peak that counts from the start would count what an import took and gave back.
+peak that counts from the start also counts what an import took and gave back.
 """
 
 from __future__ import annotations
@@ -36,5 +36,9 @@ def forget_peak() -> None:
 
 
 def peak() -> int:
-    """Most bytes that this process has held at a time."""
+    """Most bytes that this process has held at a time.
+
+    ``ru_maxrss`` of getrusage(2) says the same, but for what the process that started
+    this one had held by then: where that is more, it says that.
+    """
     return _read("VmHWM")

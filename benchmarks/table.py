@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from benchmarks.measurement import Measurement
 from benchmarks.rows import Row
-from benchmarks.works import SIDES
+from benchmarks.sides import OURS, SIDES
+
+Outcome = Measurement | str  # or why it was not measured
+Measured = Sequence[tuple[Row, Outcome]]
 
 _HEADINGS = (
     "",
     "npresnet",
-    "PyTorch",
-    "PyTorch, channels_last",
+    "the others",
     "result",
     "range",
     "runs",
@@ -23,42 +25,55 @@ _HEADINGS = (
 # Least value from which on a unit is taken, largest first.
 _SCALES = {
     "s": ((1, "s"), (1e-3, "ms")),
+    "s/image": ((1e-3, "ms"),),
     "bytes": ((1e9, "GB"), (1e6, "MB")),
     "s/MAC": ((1e-12, "ps"),),
 }
 
 
-def table(measured: Sequence[tuple[Row, Measurement]]) -> str:
+def table(measured: Measured) -> str:
     """Write the results as a Markdown table."""
-    lines = [_HEADINGS, ["---"] * len(_HEADINGS)]
-    lines += [_cells(row, result) for row, result in measured]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown([_HEADINGS, *(_cells(row, outcome) for row, outcome in measured)])
 
 
-def _cells(row: Row, result: Measurement) -> list[str]:
-    sides = {side: quantity(result.part(side), result.unit) for side in SIDES}
-    if not set(sides) & set(result.parts):  # works of ours alone
-        works = [quantity(result.part(work), result.unit) for work in result.parts]
-        sides[SIDES[0]] = ", ".join(works)
-    low, high = min(result.figures), max(result.figures)
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Write cells as a Markdown table; the first line is its head."""
+    head, *rest = lines
+    rows = [head, ["---"] * len(head), *rest]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _cells(row: Row, outcome: Outcome) -> list[str]:
+    if isinstance(outcome, str):
+        # Bars of what may be missing are ratios.
+        limits = _limit(row.bar, None), _limit(row.goal, None)
+        return [row.label, "", outcome, "", "", "", *limits, "not measured"]
+    taken = outcome.taken
+    parts = {name: quantity(outcome.part(name), taken.unit) for name in taken.parts}
+    if OURS in parts:
+        ours = parts.pop(OURS)
+        others = [f"{SIDES[side]} {part}" for side, part in parts.items()]
+    else:  # works of ours alone
+        ours, others = ", ".join(parts.values()), []
     return [
         row.label,
-        *sides.values(),
-        f"**{_figure(result.figure, result)}**",
-        f"{_figure(low, result)} to {_figure(high, result)}",
-        str(len(result.figures)),
-        _limit(row.bar, result),
-        _limit(row.goal, result),
-        verdict(row, result),
+        ours,
+        "; ".join([*others, *taken.missing.values()]),
+        f"**{figure(outcome.figure, outcome)}**",
+        range_of(outcome),
+        str(len(outcome.figures)),
+        _limit(row.bar, outcome),
+        _limit(row.goal, outcome),
+        verdict(row, outcome),
     ]
 
 
-def summary(row: Row, result: Measurement) -> str:
+def summary(row: Row, outcome: Outcome) -> str:
     """Say in a line what came out."""
-    low, high = min(result.figures), max(result.figures)
-    text = f"{_figure(result.figure, result)} "
-    text += f"({_figure(low, result)} to {_figure(high, result)})"
-    return f"{text}, {verdict(row, result)}"
+    if isinstance(outcome, str):
+        return f"not measured ({outcome})"
+    text = f"{figure(outcome.figure, outcome)} ({range_of(outcome)})"
+    return f"{text}, {verdict(row, outcome)}"
 
 
 def verdict(row: Row, result: Measurement) -> str:
@@ -70,23 +85,29 @@ def verdict(row: Row, result: Measurement) -> str:
     return "not met"
 
 
-def quantity(value: float | None, unit: str) -> str:
-    """Write a quantity with its unit, or nothing."""
-    if value is None:
-        return ""
+def quantity(value: float, unit: str) -> str:
+    """Write a quantity with its unit."""
     scales = _SCALES[unit]
     scale, name = next((s for s in scales if value >= s[0]), scales[-1])
     return f"{_three_digits(value / scale)} {name}"
 
 
-def _figure(value: float, result: Measurement) -> str:
-    return f"{value:.2f}" if result.is_ratio else quantity(value, result.unit)
+def figure(value: float, result: Measurement) -> str:
+    """Write what is held against a bar."""
+    return f"{value:.2f}" if result.is_ratio else quantity(value, result.taken.unit)
 
 
-def _limit(value: float | None, result: Measurement) -> str:
+def range_of(result: Measurement) -> str:
+    """Write the smallest and the largest figure."""
+    low, high = min(result.figures), max(result.figures)
+    return f"{figure(low, result)} to {figure(high, result)}"
+
+
+def _limit(value: float | None, result: Measurement | None) -> str:
     if value is None:
         return ""
-    return f"{value:g}" if result.is_ratio else f"{value:g} {result.unit}"
+    unit = "" if result is None or result.is_ratio else f" {result.taken.unit}"
+    return f"{value:g}{unit}"
 
 
 def _three_digits(value: float) -> str:

@@ -1,7 +1,10 @@
 """One side of a measurement, in a process of its own: it answers `compare`'s questions.
 
 ``time S`` repeats the work for S seconds, once at least, and tells every time taken.
-``memory N`` does it N times, and tells the bytes held before and the most held since.
+``answer`` does it once, and tells what came out.
+``step-memory N`` does it N times, and tells the most bytes held meanwhile, above what
+the prepared process holds. ``process-memory N`` does it N times, and tells the most
+bytes that the process has ever held.
 """
 
 from __future__ import annotations
@@ -13,10 +16,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from benchmarks import memory
-from benchmarks.asking import Ask, answer_all, answering
+from benchmarks.asking import Ask, CannotRun, answer_all, answering, say_why_not
+from benchmarks.sides import SIDES, prepare
 from benchmarks.timing import repeat
-from benchmarks.works import SIDES, Work, prepare
+from benchmarks.works import Work
+
+_SMALL = 2  # images of the batch that loads code and is not counted
 
 
 @contextmanager
@@ -29,10 +37,8 @@ def working(
         yield ask
 
 
-def hold(
-    do: Callable[[], Any], times: int, warm_up: Callable[[], Any]
-) -> dict[str, int]:
-    """Do it so many times, and look at the memory that is held.
+def hold(do: Callable[[], Any], times: int, warm_up: Callable[[], Any]) -> int:
+    """Do it so many times, and look at the memory that is held for it.
 
     Code that is loaded or made when it is first needed is no memory of the work's: it
     is there before anything counts, on every side.
@@ -43,7 +49,7 @@ def hold(
     memory.forget_peak()
     for _ in range(times):
         do()
-    return {"before": before, "peak": memory.peak()}
+    return memory.peak() - before
 
 
 def main() -> None:
@@ -53,14 +59,27 @@ def main() -> None:
     parser.add_argument("work", nargs="+")
     options = parser.parse_args()
     work = Work.from_arguments(*options.work)
-    do = prepare(options.side, work, options.threads)
+    try:
+        do = prepare(options.side, work, options.threads)
+    except CannotRun as reason:
+        say_why_not(reason)
+        return
 
     def reply(text: str) -> Any:
-        question, number = text.split()
-        if question == "memory":
-            small = prepare(options.side, replace(work, batch=2), options.threads)
-            return hold(do, int(number), small)
-        return repeat(do, float(number))
+        question, *numbers = text.split()
+        if question == "answer":
+            return np.asarray(do()).tolist()
+        (number,) = numbers
+        if question == "time":
+            return repeat(do, float(number))
+        if question == "step-memory":
+            small = replace(work, batch=_SMALL)
+            return hold(do, int(number), prepare(options.side, small, options.threads))
+        if question == "process-memory":
+            for _ in range(int(number)):
+                do()
+            return memory.peak()
+        raise ValueError(f"no such question: {text!r}")
 
     answer_all(reply)
 

@@ -1,32 +1,54 @@
 """The command that measures everything: what it takes, prints and writes."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
-from benchmarks import compare, document, startup, steady
+from benchmarks import compare, document, pages
 from benchmarks.asking import ROOT, MeasurementError
-from benchmarks.measurement import Measurement, plain
-from benchmarks.rows import Row, macs_row, memory_row, time_row
-from benchmarks.works import SIDES, Work
+from benchmarks.measurement import Taken, against, first_over_second, plain
+from benchmarks.rows import Row, eager_row, layered_row
+from benchmarks.startup import Import
+from benchmarks.steady import Shares, Times
+from benchmarks.works import Work
 
 TINY = Work("resnet8", 2, 8, trains=True)
 QUICK = ["--rounds", "2", "--seconds", "0", "--threads", "1"]
 
 
+@dataclass(frozen=True)
+class MadeUp:
+    """A measurement whose outcome is known, or that goes wrong."""
+
+    label: str
+    outcome: object
+    missing: dict = field(default_factory=dict, hash=False)
+    asked: list = field(default_factory=list, hash=False, compare=False)
+
+    def measure(self, sides, effort, tell):
+        self.asked.append((list(sides), effort.threads))
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        there = [side for side in sides or ["npresnet"] if side not in self.missing]
+        parts = {side: [self.outcome] * effort.rounds for side in there}
+        return Taken(parts, "s", self.missing)
+
+
 def made_up(name, outcome, **options):
-    """Make a row whose measurement is known, or goes wrong."""
+    """Make a row of it."""
+    return Row(
+        name, f"row {name}", MadeUp(f"source {name}", outcome), plain, 1.0, **options
+    )
 
-    def measure(effort, tell):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return plain([outcome] * effort.rounds)
 
-    return Row(name, f"row {name}", measure, 1.0, **options)
+def rival_row(name, source, *rivals):
+    """Make a row that holds ours against others."""
+    judge = partial(against, rivals)
+    return Row(name, f"row {name}", source, judge, 1.0, sides=("npresnet", *rivals))
 
 
 @pytest.fixture
@@ -42,55 +64,90 @@ def rows(monkeypatch, tmp_path):
 
 def test_a_small_work_is_measured_on_all_sides(rows, tmp_path, capsys):
     pytest.importorskip("torch")
-    rows(time_row("time", TINY, goal=0.5))
+    source = Times(TINY)
+    rows(eager_row("time", source, 0.6, 0.5), layered_row("layered", TINY))
     where = tmp_path / "results.json"
     assert compare.main([*QUICK, "--json", str(where)]) == 0
     result = json.loads(where.read_text())
     assert result["rounds"] == 2
     assert result["packages"]["torch"]
-    (row,) = result["rows"]
-    assert list(row["parts"]) == list(SIDES)
-    ours, *torchs = row["parts"].values()
+    eager, layered = result["rows"]
+    assert list(eager["parts"]) == ["npresnet", "torch", "torch-channels-last"]
+    assert list(layered["parts"]) == ["npresnet", "npresnet-layered"]
+    # Once for both.
+    assert eager["parts"]["npresnet"] == layered["parts"]["npresnet"]
+    ours, *torchs = eager["parts"].values()
     assert len(ours) == 2
     assert min(ours) > 0
     ratios = [a / min(b, c) for a, b, c in zip(ours, *torchs, strict=True)]
-    assert row["figures"] == pytest.approx(ratios)
+    assert eager["figures"] == pytest.approx(ratios)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[2].startswith("| ResNet-8, 8x8, batch 2, training step | ")
+    label = "| ResNet-8, 8x8, batch 2, training step / "
+    assert printed[2].startswith(f"{label}PyTorch | ")
+    assert printed[3].startswith(f"{label}layer by layer | ")
 
 
-def test_memory_is_the_peak_less_what_was_held_before(rows, monkeypatch, tmp_path):
-    peaks = {"npresnet": 300e6, "torch": 500e6, "torch-channels-last": 400e6}
-    asked = []
-
-    @contextmanager
-    def working(side, work, threads):
-        asked.append(side)
-        yield lambda question: {"before": 100e6, "peak": peaks[side]}
-
-    monkeypatch.setattr(steady, "working", working)
-    monkeypatch.setattr(steady.memory, "measurable", lambda: True)
-    rows(memory_row("memory", TINY))
-    where = tmp_path / "results.json"
-    assert compare.main([*QUICK, "--json", str(where)]) == 0
-    (row,) = json.loads(where.read_text())["rows"]
-    assert asked == [*SIDES, *SIDES]  # a new process for every run
-    assert row["figures"] == pytest.approx([2 / 3, 2 / 3])
-    assert row["unit"] == "bytes"
-
-
-def test_our_own_rows_need_no_torch(rows, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+def test_works_of_ours_are_compared_with_each_other(rows, tmp_path, capsys):
     larger = Work("resnet8", 4, 8, trains=True)
-    alone = Row("import", "import", startup.import_time, 1.0, 0.3)
-    rows(macs_row("macs", "twice", [TINY, larger]), alone)
+    shares = Shares((TINY, larger), "s/image")
+    rows(
+        Row("batch", "small over large", shares, first_over_second, 1.0),
+        Row("import", "import", Import(), plain, 1.0, 0.3),
+    )
     where = tmp_path / "results.json"
     assert compare.main([*QUICK, "--json", str(where)]) == 0
-    macs, seconds = json.loads(where.read_text())["rows"]
-    assert list(macs["parts"]) == [TINY.label, larger.label]
-    assert min(macs["figures"]) >= 1
+    batch, seconds = json.loads(where.read_text())["rows"]
+    assert list(batch["parts"]) == [TINY.label, larger.label]
+    assert min(batch["figures"]) > 0
+    assert batch["unit"] == "s/image"
     assert 0 < seconds["figure"] < 60
-    assert "time per multiply-add: twice" in capsys.readouterr().out
+    assert "small over large" in capsys.readouterr().out
+
+
+def test_rows_that_share_a_source_ask_it_once_for_all_their_sides(rows, capsys):
+    source = MadeUp("work", 0.5)
+    rows(
+        rival_row("a", source, "torch-compile"),
+        made_up("b", 0.6),
+        rival_row("c", source, "npresnet-layered"),
+    )
+    assert compare.main(QUICK) == 0
+    assert source.asked == [(["npresnet", "npresnet-layered", "torch-compile"], 1)]
+    lines = capsys.readouterr().out.splitlines()[2:5]
+    assert [line.split("|")[1].strip() for line in lines] == ["row a", "row b", "row c"]
+
+
+def test_sides_that_cannot_run_do_not_fail_the_table(rows, tmp_path, capsys):
+    source = MadeUp("work", 0.5, {"openvino": "OpenVINO is not installed: pip"})
+    rows(
+        rival_row("a", source, "openvino"),
+        rival_row("b", source, "openvino", "onnxruntime"),
+    )
+    where = tmp_path / "results.json"
+    assert compare.main([*QUICK, "--json", str(where)]) == 0
+    captured = capsys.readouterr()
+    assert "a: not measured (OpenVINO is not installed: pip)" in captured.err
+    first, second = captured.out.splitlines()[2:4]
+    assert first.startswith("| row a |  | OpenVINO is not installed: pip |")
+    assert first.endswith("| not measured |")
+    assert "| ONNX Runtime 500 ms; OpenVINO is not installed: pip |" in second
+    nothing, something = json.loads(where.read_text())["rows"]
+    assert nothing["why_not"] == "OpenVINO is not installed: pip"
+    assert something["missing"] == source.missing
+    assert something["figure"] == 1.0
+
+
+def test_optional_rows_are_measured_where_they_are_asked_for(rows, capsys):
+    rows(made_up("a", 0.5), made_up("b", 0.6, optional=True))
+    for arguments, names in (
+        ([], ["row a"]),
+        (["--engines"], ["row a", "row b"]),
+        (["b"], ["row b"]),
+    ):
+        assert compare.main([*arguments, *QUICK]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        found = [cell for cell in (line.split("|")[1:2] for line in lines) if cell]
+        assert [cell[0].strip() for cell in found[2:]] == names
 
 
 def test_rows_are_chosen_by_name_and_measured_in_that_order(rows, capsys):
@@ -106,7 +163,8 @@ def test_progress_and_place_of_the_results_are_told(rows, tmp_path, capsys):
     told = capsys.readouterr().err
     (written,) = (tmp_path / "runs").iterdir()
     assert f"results go to runs/{written.name}" in told
-    assert "[1/1] row a:" in told
+    assert "[1/1] source a:\n" in told
+    assert "    a: 500 ms (500 ms to 500 ms), met" in told
     assert json.loads(written.read_text())["rows"][0]["figure"] == 0.5
 
 
@@ -117,7 +175,7 @@ def test_what_cannot_be_measured_does_not_lose_the_rest(rows, tmp_path, capsys):
     where = tmp_path / "results.json"
     assert compare.main([*QUICK, "--json", str(where)]) == 1
     captured = capsys.readouterr()
-    assert "row b: no luck" in captured.err
+    assert "source b: no luck" in captured.err
     assert [r["name"] for r in json.loads(where.read_text())["rows"]] == ["a", "c"]
     assert "row c" in captured.out
 
@@ -130,18 +188,30 @@ def test_what_was_measured_before_ctrl_c_is_kept(rows, tmp_path, capsys):
     assert "row a" in capsys.readouterr().out
 
 
-def test_a_page_gets_the_table_and_keeps_everything_else(rows, tmp_path):
+def test_a_page_gets_the_table(rows, monkeypatch, tmp_path):
     rows(made_up("a", 0.5))
-    mark = compare.COMMAND
+    monkeypatch.setattr(pages, "ROWS", compare.ROWS)
+    mark = pages.HOSTS
     page = tmp_path / "page.md"
     page.write_text(
-        f"# Above\n<!-- written by {mark} -->\nold\n<!-- end of {mark} -->\n"
+        f"# Above\n<!-- written by {mark} -->\n<!-- end of {mark} -->\nbelow\n"
     )
     assert compare.main([*QUICK, "--write", str(page)]) == 0
-    assert "old" not in page.read_text()
     assert page.read_text().startswith(f"# Above\n<!-- written by {mark} -->\n")
-    assert page.read_text().endswith(f"<!-- end of {mark} -->\n")
+    assert page.read_text().endswith(f"<!-- end of {mark} -->\nbelow\n")
     assert "| row a |" in document.written(page, mark)
+
+
+def test_a_page_stays_as_it_is_where_something_went_wrong(rows, monkeypatch, tmp_path):
+    rows(made_up("a", 0.5), made_up("b", MeasurementError("no luck")))
+    monkeypatch.setattr(pages, "ROWS", compare.ROWS)
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"<!-- written by {pages.HOSTS} -->\nold\n<!-- end of {pages.HOSTS} -->\n"
+    )
+    before = page.read_text()
+    assert compare.main([*QUICK, "--write", str(page)]) == 1
+    assert page.read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -172,27 +242,12 @@ def test_a_wrong_argument_is_told_in_one_line(
     assert complaint in line
 
 
-def test_without_torch_rows_that_need_it_are_refused(rows, monkeypatch, capsys):
-    rows(made_up("a", 0.5), made_up("b", 0.5, needs_torch=True))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit) as stopped:
-        compare.main(QUICK)
-    assert stopped.value.code == 2
-    assert "PyTorch is not installed" in capsys.readouterr().err
-    assert compare.main(["a", *QUICK]) == 0
-
-
 def test_more_threads_than_processors_are_cut_down_and_said_so(rows, capsys):
-    seen = []
-
-    def measure(effort, tell):
-        seen.append(effort.threads)
-        return Measurement([1.0])
-
-    rows(Row("a", "row a", measure, 1.0))
+    row = made_up("a", 0.5)
+    rows(row)
     assert compare.main(["--threads", "100000"]) == 0
-    assert seen == [compare.available_threads()]
-    assert f"only {seen[0]} threads" in capsys.readouterr().err
+    assert row.source.asked == [([], compare.available_threads())]
+    assert f"only {compare.available_threads()} threads" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
