@@ -46,6 +46,20 @@ def hold(
     return {"before": before, "peak": memory.peak()}
 
 
+def replying(side: str, work: Work, threads: int) -> Ask:
+    """Be one side of a work, in this process: what is returned answers questions."""
+    do = prepare(side, work, threads)
+
+    def reply(text: object) -> Any:
+        question, number = str(text).split()
+        if question == "memory":
+            small = prepare(side, replace(work, batch=2), threads)
+            return hold(do, int(number), small)
+        return repeat(do, float(number))
+
+    return reply
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=SIDES)
@@ -53,16 +67,7 @@ def main() -> None:
     parser.add_argument("work", nargs="+")
     options = parser.parse_args()
     work = Work.from_arguments(*options.work)
-    do = prepare(options.side, work, options.threads)
-
-    def reply(text: str) -> Any:
-        question, number = text.split()
-        if question == "memory":
-            small = prepare(options.side, replace(work, batch=2), options.threads)
-            return hold(do, int(number), small)
-        return repeat(do, float(number))
-
-    answer_all(reply)
+    answer_all(replying(options.side, work, options.threads))
 
 
 if __name__ == "__main__":

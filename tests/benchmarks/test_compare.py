@@ -4,7 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -12,6 +12,7 @@ from benchmarks import compare, document, startup, steady
 from benchmarks.asking import ROOT, MeasurementError
 from benchmarks.measurement import Measurement, plain
 from benchmarks.rows import Row, macs_row, memory_row, time_row
+from benchmarks.worker import replying, working
 from benchmarks.works import SIDES, Work
 
 TINY = Work("resnet8", 2, 8, trains=True)
@@ -40,8 +41,21 @@ def rows(monkeypatch, tmp_path):
     return replace
 
 
-def test_a_small_work_is_measured_on_all_sides(rows, tmp_path, capsys):
-    pytest.importorskip("torch")
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Let PyTorch's first side answer from here: to start it takes seconds."""
+
+    def on_a_side(side, work, threads):
+        if side == "torch":
+            return nullcontext(replying(side, work, threads))
+        return working(side, work, threads)
+
+    monkeypatch.setattr(steady, "working", on_a_side)
+
+
+def test_a_small_work_is_measured_on_all_sides(
+    torch, two_processes, rows, tmp_path, capsys
+):
     rows(time_row("time", TINY, goal=0.5))
     where = tmp_path / "results.json"
     assert compare.main([*QUICK, "--json", str(where)]) == 0
@@ -64,11 +78,11 @@ def test_memory_is_the_peak_less_what_was_held_before(rows, monkeypatch, tmp_pat
     asked = []
 
     @contextmanager
-    def working(side, work, threads):
+    def held(side, work, threads):
         asked.append(side)
         yield lambda question: {"before": 100e6, "peak": peaks[side]}
 
-    monkeypatch.setattr(steady, "working", working)
+    monkeypatch.setattr(steady, "working", held)
     monkeypatch.setattr(steady.memory, "measurable", lambda: True)
     rows(memory_row("memory", TINY))
     where = tmp_path / "results.json"
