@@ -72,7 +72,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_setup(item):
-    """Tell the tally of comparisons which test they belong to."""
+    """Let each test draw the same random numbers; tell the tally which one it is."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (for code that draws from the global state)
     TALLY.test = item.nodeid if item.get_closest_marker("torch") else None
 
 
@@ -109,25 +111,13 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(autouse=True)
-def _same_random_numbers_each_time():
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  (for code that draws from the global state)
-
-
-@pytest.fixture(autouse=True)
-def _strict_arithmetic():
+def _strict_arithmetic_exact_convolutions():
     """Overflow, division by zero and invalid operations are errors, as in a debugger.
 
-    Underflow is not: a softmax may round to zero.
+    Underflow is not: a softmax may round to zero. Tolerances are those of direct sums;
+    Winograd's are in tests/backend. (One fixture: ten thousand tests set it up.)
     """
-    with np.errstate(all="raise", under="ignore"):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _exact_convolutions():
-    """Tolerances are those of direct sums; Winograd's are in tests/backend."""
-    with nr.using_algorithm("direct"):
+    with np.errstate(all="raise", under="ignore"), nr.using_algorithm("direct"):
         yield
 
 

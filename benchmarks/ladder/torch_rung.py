@@ -26,18 +26,14 @@ def serving(shape: Shape, threads: int, channels_last: bool) -> Iterator[Ask]:
         yield ask
 
 
-def main() -> None:
+def prepare(shape: Shape, threads: int, channels_last: bool) -> Ask:
+    """Be PyTorch, in this process: what is returned answers those questions."""
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("channels", choices=("first", "last"))
-    parser.add_argument("threads", type=int)
-    parser.add_argument("shape", type=int, nargs=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    work = Work(tuple(options.shape))
+    torch.set_num_threads(threads)
+    work = Work(shape)
     x, weight = torch.from_numpy(work.x), torch.from_numpy(work.weight)
-    if options.channels == "last":
+    if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
         weight = weight.contiguous(memory_format=torch.channels_last)
 
@@ -45,12 +41,22 @@ def main() -> None:
         with torch.inference_mode():
             return torch.nn.functional.conv2d(x, weight, padding=1)
 
-    def reply(text: str) -> Any:
-        if text == "error":
+    def reply(question: object) -> Any:
+        if question == "error":
             return work.error(run().numpy())
-        return repeat(run, float(text))
+        return repeat(run, float(str(question)))
 
-    answer_all(reply)
+    return reply
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("channels", choices=("first", "last"))
+    parser.add_argument("threads", type=int)
+    parser.add_argument("shape", type=int, nargs=5)
+    options = parser.parse_args()
+    channels_last = options.channels == "last"
+    answer_all(prepare(tuple(options.shape), options.threads, channels_last))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from notebooks.make.pair import code_cells
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 # Tags cells whose outputs may differ from run to run, as times do, or from one kind of
 # processor to another, as what many steps of training lead to.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from notebooks.make.links import broken_links
 from notebooks.make.pair import (
@@ -17,6 +16,9 @@ from notebooks.make.pair import (
     read_text,
 )
 from npresnet.course import find_exercises
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _HEAD = re.compile(r"# (?P<number>\d\d) · (?P<title>.+)\n\n(?P<question>[^\n]+)")
 _CHECK = re.compile(r"nr\.course\.check\(\"(?P<number>[\d.]+)\"")

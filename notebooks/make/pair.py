@@ -2,6 +2,8 @@
 
 The text is the source: cells in jupytext's percent format, without outputs. The
 notebook adds outputs, and nothing that differs from one run to the next.
+
+Jupyter's libraries take seconds to import: whoever needs one imports it there.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import ast
 import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jupytext
-import nbformat
-from nbformat import NotebookNode
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 COURSE = Path(__file__).parents[1]
 ROOT = COURSE.parent
@@ -40,6 +42,9 @@ def texts() -> list[Path]:
 
 def read_text(path: Path) -> NotebookNode:
     """Make a notebook without outputs of a text: the same one each time."""
+    import jupytext
+    import nbformat
+
     notebook = jupytext.read(path, fmt="py:percent")
     notebook.update(nbformat=4, nbformat_minor=5)
     notebook.metadata = nbformat.from_dict(_METADATA)
@@ -55,11 +60,15 @@ def read_text(path: Path) -> NotebookNode:
 
 def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook as it stands."""
+    import nbformat
+
     return nbformat.read(path, as_version=4)
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook, with a note of the code that its outputs come from."""
+    import nbformat
+
     notebook.metadata["npresnet"] = {"code": digest(notebook)}
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import re
-
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from notebooks.make.pair import COURSE, ROOT, code_cells
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _SECONDS_PER_CELL = 240
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -32,6 +33,8 @@ def run(notebook: NotebookNode) -> NotebookNode:
     NotRepeatable
         If a cell writes to standard error, or shows an address or a path of here.
     """
+    from nbclient import NotebookClient
+
     fresh = copy.deepcopy(notebook)
     environment = {k: v for k, v in os.environ.items() if k != "NPRESNET_DATA_DIR"}
     path = [str(ROOT), environment.get("PYTHONPATH", "")]

@@ -1,6 +1,7 @@
 """Arrays beside memory that nobody may touch: a step too far ends the process."""
 
 import ctypes
+import functools
 import mmap
 
 import numpy as np
@@ -29,6 +30,12 @@ def guarded(array, *, at):
 
 
 def _protect(page):
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, _NO_ACCESS) != 0:
+    if _mprotect()(page, mmap.PAGESIZE, _NO_ACCESS) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
+
+
+@functools.cache
+def _mprotect():
+    mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+    mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    return mprotect

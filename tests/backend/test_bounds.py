@@ -4,7 +4,7 @@ What lies there is mostly another array, so that a step too far does no harm, un
 one day there is nothing. Here there never is anything. See `guarded`.
 """
 
-import faulthandler
+import json
 import os
 import subprocess
 import sys
@@ -12,92 +12,57 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
-from npresnet.backend import kernels, using_algorithm
-from npresnet.backend.kernels import memory, vectors
-from tests.backend.families import FAMILIES, arguments
-from tests.backend.guarded import guarded, guarded_empty
-from tests.functional import test_conv
-from tests.oracle.compare import normal
+from npresnet.backend.kernels import vectors
+from tests.backend.families import OPERATIONS, family_of
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux for the guard pages"
 )
-# The last block of these has fewer outputs than a tile has rows, 14 or 6.
-SHORT_LAST_BLOCK = (
-    test_conv.Case((1, 1024, 14, 14), (16, 1024, 1, 1), stride=2),
-    test_conv.Case((33, 300, 1, 1), (17, 300, 1, 1)),
-    test_conv.Case((81, 40, 2, 2), (7, 40, 1, 1), bias=True),
-    test_conv.Case((49, 16, 1, 1), (16, 16, 3, 3), padding=1),
-)
 
 
-def run_guarded(family, setting, at, dtype):
-    """Run a family, arguments and what `memory.empty` makes beside guard pages."""
-    rng = np.random.default_rng(0)
-    memory.empty = lambda shape, dtype: guarded_empty(shape, dtype, at=at)
-    for name in family.names:
-        values = [
-            guarded(value, at=at) if isinstance(value, np.ndarray) else value
-            for value in arguments(name, setting, rng, normal, dtype)
-        ]
-        print(name, np.dtype(dtype), at, setting, flush=True)
-        for algorithm in ("auto", "direct"):
-            with using_algorithm(algorithm):
-                getattr(kernels, name)(*values)
+class Guarded:
+    """The test's side of `bounds`; a process that has died is replaced by another."""
+
+    def __init__(self, *options, **environment):
+        self.options, self.environment = options, environment
+        self.process = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.process is not None:
+            self.process.communicate(timeout=60)
+
+    def _start(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.backend.bounds", *self.options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | self.environment,
+        )
+        self.bits = int(self.process.stdout.readline())
+
+    def assert_stays_inside(self, name, dtype, examples):
+        if self.process is None:
+            self._start()
+        task = {"name": name, "dtype": dtype, "examples": examples}
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        calls = self.process.stdout.readline()
+        if not calls:
+            ended, self.process = self.process.wait(), None
+            pytest.fail(f"{name} ended the process: {ended}; see what it ran last")
+        assert int(calls) > 2 * examples
 
 
-def run_family(family, dtype, examples):
-    def run(setting):
-        for at in ("begin", "end"):
-            run_guarded(family, setting, at, dtype)
-
-    hard = (*family.hard, family.large)
-    for setting in (*hard, *SHORT_LAST_BLOCK) if "conv2d" in family.names else hard:
-        run(setting)
-    some = settings(deadline=None, derandomize=True, max_examples=examples)
-    some(given(family.settings)(run))()
-
-
-def main(*, all_operations, examples):
-    faulthandler.enable()
-    for family in FAMILIES:
-        if all_operations:
-            run_family(family, np.float32, examples)
-            run_family(family, np.float64, examples)
-        elif {"conv2d", "linear"} & set(family.names):
-            run_family(family, np.float32, examples)
-
-
-# Decides on the vectors' width as if the host had these features, after Numba has read
-# those that it has: wider vectors are then split into narrower ones, which is slow, but
-# the same elements are read and written.
-AS_ANOTHER_HOST = """\
-import numba
-numba.njit(lambda: 0)()
-numba.config.CPU_FEATURES = {features!r}
-"""
-PROGRAM = """\
-from tests.backend import test_bounds
-print(test_bounds.vectors.vector_bits())
-test_bounds.main(all_operations={all_operations}, examples={examples})
-"""
-
-
-def assert_all_stay_inside(program, **environment):
-    """Run the program; return the width of the vectors that it used."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0, f"in {lines[-1:]}:\n{done.stderr[-4000:]}"
-    assert len(lines) > 100 * 6
-    return int(lines[0])
+@pytest.fixture(scope="module")
+def guarded():
+    with Guarded() as process:
+        yield process
 
 
 @linux
@@ -105,9 +70,10 @@ def assert_all_stay_inside(program, **environment):
     "examples",
     [10, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
 )
-def test_no_kernel_leaves_its_arrays(examples):
-    program = PROGRAM.format(all_operations=True, examples=examples)
-    assert assert_all_stay_inside(program) == vectors.vector_bits()
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_kernel_leaves_its_arrays(name, examples, dtype, guarded):
+    guarded.assert_stays_inside(name, np.dtype(dtype).name, examples)
+    assert guarded.bits == vectors.vector_bits()
 
 
 @linux
@@ -116,11 +82,12 @@ def test_no_kernel_leaves_its_arrays(examples):
 @pytest.mark.parametrize(("bits", "features"), [(512, "+avx512f"), (128, "")])
 def test_no_kernel_of_another_host_does_either(bits, features):
     # What is made of tiles, whose sizes follow the host; the rest is plain loops.
-    program = AS_ANOTHER_HOST.format(features=features)
-    program += PROGRAM.format(all_operations=False, examples=25)
+    made_of_tiles = [*family_of("conv2d").names, *family_of("linear").names]
     kept = Path(os.environ["NPRESNET_CACHE_DIR"]) / f"as-if-{bits}-bits"
-    used = assert_all_stay_inside(program, NPRESNET_CACHE_DIR=str(kept))
-    assert used == bits
+    with Guarded(features, NPRESNET_CACHE_DIR=str(kept)) as process:
+        for name in made_of_tiles:
+            process.assert_stays_inside(name, "float32", examples=25)
+        assert process.bits == bits
 
 
 @linux

@@ -8,10 +8,19 @@ import pytest
 from npresnet.course import find_exercises
 
 EXERCISES = find_exercises()
-MISTAKES = [
-    pytest.param(exercise, mistake, id=f"{exercise.number}-{place}")
-    for exercise in EXERCISES
-    for place, mistake in enumerate(exercise.mistakes)
+NONSENSE = [
+    "text",
+    -12345,
+    1j,
+    (),
+    [[]],
+    {},
+    np.full((2, 2), np.nan),
+    np.array(["text"]),
+    np.array([1j]),
+    lambda *args: 1 / 0,
+    lambda *args: "text",
+    object(),
 ]
 
 
@@ -26,11 +35,12 @@ def test_the_solution_is_right(exercise):
     assert exercise.because in repr(verdict)
 
 
-@pytest.mark.parametrize("exercise, mistake", MISTAKES)
-def test_a_mistake_is_rejected_and_the_reader_is_told_which(exercise, mistake):
-    verdict = exercise.check(mistake.answer)
-    assert verdict.state == "wrong"
-    assert verdict.message == mistake.message
+@pytest.mark.parametrize("exercise", EXERCISES, ids=number)
+def test_a_mistake_is_rejected_and_the_reader_is_told_which(exercise):
+    for mistake in exercise.mistakes:
+        verdict = exercise.check(mistake.answer)
+        assert verdict.state == "wrong"
+        assert verdict.message == mistake.message
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=number)
@@ -50,29 +60,12 @@ def test_the_stub_counts_as_unanswered(exercise):
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=number)
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "text",
-        -12345,
-        1j,
-        (),
-        [[]],
-        {},
-        np.full((2, 2), np.nan),
-        np.array(["text"]),
-        np.array([1j]),
-        lambda *args: 1 / 0,
-        lambda *args: "text",
-        object(),
-    ],
-    ids=lambda answer: type(answer).__name__,
-)
-def test_nonsense_is_wrong_and_does_no_harm(exercise, answer):
-    verdict = exercise.check(answer)
-    assert verdict.state == "wrong"
-    assert verdict.message
-    assert "cannot be judged" not in verdict.message
+def test_nonsense_is_wrong_and_does_no_harm(exercise):
+    for answer in NONSENSE:
+        verdict = exercise.check(answer)
+        assert verdict.state == "wrong", answer
+        assert verdict.message
+        assert "cannot be judged" not in verdict.message
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=number)

@@ -4,6 +4,7 @@ import base64
 import io
 import shutil
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from npresnet.course import handing_out
 from npresnet.course.jupyter import JupyterLab
 
 webdriver = pytest.importorskip("selenium.webdriver")
-pytest.importorskip("jupyterlab")
-pytest.importorskip("ipywidgets")
+for needed in ("jupyterlab", "ipywidgets"):  # by name: to import them takes seconds
+    if find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed", allow_module_level=True)
 
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402

@@ -3,13 +3,17 @@
 import copy
 import re
 import textwrap
+from importlib.util import find_spec
 
 import pytest
 
-pytest.importorskip("jupytext")
-pytest.importorskip("nbclient")
-
 from notebooks.make import compare, contents, form, links, pair, run
+
+# Looked for by name: to import them takes seconds.
+pytestmark = pytest.mark.skipif(
+    None in map(find_spec, ("jupytext", "nbclient")),
+    reason="builds notebooks with jupytext and nbclient",
+)
 
 CELLS = """\
 # %% [markdown]

@@ -13,7 +13,7 @@ SMALL = {"recipe": "digits-quick", "epochs": 2}
 
 
 @pytest.fixture(autouse=True)
-def _algorithm_of_a_user(_exact_convolutions):
+def _algorithm_of_a_user(_strict_arithmetic_exact_convolutions):
     with nr.using_algorithm("auto"):
         yield
 
