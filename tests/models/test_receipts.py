@@ -122,3 +122,44 @@ def test_the_command_fails_when_a_limit_is_passed(tmp_path, monkeypatch, capsys)
     assert receipt.main(["resnet8", "--out", str(tmp_path)]) == 1
     assert "beyond its limit" in capsys.readouterr().err
     assert "Beyond the limits" in (tmp_path / "resnet8-B.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    "title",
+    [
+        pytest.param(title, marks=() if title == ORDINARY else pytest.mark.slow)
+        for title in receipt.NETWORKS
+    ],
+)
+@pytest.mark.timeout(600)
+def test_a_receipt_holds_for_the_compiled_form_which_leaves_the_same_bits(
+    title, training
+):
+    name, options, shape = receipt.NETWORKS[title]
+    rng = np.random.default_rng(0)
+    models = [nr.models.create(name, seed=3, **options).train(training) for _ in "ab"]
+    optimizers = [
+        nr.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4, nesterov=True)
+        for model in models
+    ]
+    criterion = nr.nn.CrossEntropyLoss()
+    step = nr.compile(models[0], criterion, optimizers[0])
+    for _ in range(3):
+        x = rng.standard_normal(shape, dtype=np.float32)
+        labels = rng.integers(0, 10, shape[0])
+        _, logits = step(x, labels)
+        expected = models[1](x)
+        criterion(expected, labels)
+        models[1].zero_grad()
+        models[1].backward(criterion.backward(), input_grad=False)
+        optimizers[1].step()
+        np.testing.assert_array_equal(logits, expected)
+    for (path, ours), theirs in zip(
+        models[0].named_parameters(), models[1].parameters(), strict=True
+    ):
+        np.testing.assert_array_equal(ours.data, theirs.data, path)
+        np.testing.assert_array_equal(ours.grad, theirs.grad, path)
+    state = models[1].state_dict()
+    for path, value in models[0].state_dict().items():
+        np.testing.assert_array_equal(value, state[path], path)
