@@ -121,6 +121,9 @@ class _Compiled:
     def _made_of(self) -> tuple[Any, ...]:
         return (self.model,)
 
+    def _optimizer(self) -> Any:
+        return None
+
     def lay_out(self, shape: tuple[int, ...]) -> Plan:
         """Lay the program for an input of a shape out, without running it.
 
@@ -154,7 +157,7 @@ class _Compiled:
         with self._lock:
             plan = self._programs.latest
             return f"{type(self).__name__}({type(self.model).__name__})" + (
-                ": no shape has been met yet" if plan is None else "\n" + listing(plan)
+                ": no shape has been met yet" if plan is None else "\n" + listing(plan, self._optimizer())
             )
 
 
@@ -239,6 +242,9 @@ class CompiledStep(_Compiled):
 
     def _made_of(self) -> tuple[Any, ...]:
         return self.model, self.criterion, self.optimizer
+
+    def _optimizer(self) -> Any:
+        return self.optimizer
 
     def prepare(self, shape: tuple[int, ...]) -> Plan:
         """Do as `lay_out` does, and compile or load all that a step needs."""

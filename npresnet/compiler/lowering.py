@@ -139,7 +139,8 @@ class _Lowering:
         self.out = self.lines.backward
         # Sums that the line of a ReLU has made for the batch norm below it.
         self.summed: set[_Norm] = set()
-        self.open: dict[Value, tuple[_Norm, Value]] = {}
+        # By the gradient: the batch norm, the gradient above the ReLU, the ReLU's path.
+        self.open: dict[Value, tuple[_Norm, Value, str]] = {}
         self._find_open()
         # By the addition: the convolution whose gradient it adds to another.
         self._find_additions()
@@ -203,7 +204,7 @@ class _Lowering:
                 and reader.kind == "batch_norm_backward"
                 and reader.forward is norm.node
             ):
-                self.open[masked] = norm, node.inputs[0]
+                self.open[masked] = norm, node.inputs[0], node.path
 
     def _find_additions(self) -> None:
         """Choose the additions on the way back that convolutions do when they write."""
@@ -490,10 +491,10 @@ class _Lowering:
             ),
         )
         if grad in self.open:
-            above = self.open[grad][1]
+            _, above, relu = self.open[grad]
             self._add_line(
                 "rectified_batch_norm_grad_input",
-                (path, "relu"),
+                (path, relu),
                 (above, norm.x, *norm.affine, mean_grad, mean_grad_x_hat),
                 (grad_x,),
                 fused.rectified_batch_norm_grad_input,

@@ -121,9 +121,10 @@ class Plan:
         end = len(self.lines)
         if self.source.trace.grad_out is not None:
             # It is written when the way forward is done.
+            begin = len(self.lines) - len(self.source.backward)
             given = self.places.get(self.source.trace.grad_out)
             if given is not None:
-                given.first = 0
+                given.first = begin
         for value in self.kept:
             if value in self.places:
                 self.places[value].last = end

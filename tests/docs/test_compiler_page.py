@@ -2,30 +2,34 @@
 
 import contextvars
 import doctest
-import re
-from pathlib import Path
 
-import npresnet as nr
+from benchmarks.program_page import PAGE, large, rewritten, small
 
-PAGE = Path(__file__).parents[2] / "docs" / "compiler.md"
+
+def as_users_have_it(function):
+    """Call a function outside of the suite's blocks: with the algorithm of users."""
+    return contextvars.Context().run(function)
 
 
 def test_every_example_comes_out_as_written():
-    # As a program begins: with the algorithm that users have.
-    result = contextvars.Context().run(
+    result = as_users_have_it(
         lambda: doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
     )
     assert result.attempted > 15
     assert result.failed == 0
 
 
-def test_the_totals_of_resnet20_are_those_of_its_program():
-    text = PAGE.read_text(encoding="utf-8")
-    (quoted,) = re.findall(r"```text\n(128x3x32x32, .*?)```", text, re.S)
-    found = contextvars.Context().run(
-        lambda: nr.lens.program(nr.models.resnet20(num_classes=10), (3, 32, 32))
-    )
-    assert quoted.strip() == found.summary()
-    more = 100 * (found.arena / found.most_at_once - 1)
-    assert f"this one takes {more:.1f} % more" in " ".join(text.split())
-    assert f"the {len(found.rows)} lines of a program" in text
+def test_its_figures_are_those_of_today():
+    """If not: ``python -m benchmarks.program_page``."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert as_users_have_it(lambda: rewritten(page, repr(small()), large())) == page
+
+
+def test_the_lines_that_it_names_do_what_it_says():
+    plan = as_users_have_it(lambda: small().plan)
+    first, last = (plan.lines[number] for number in (3, 7))
+    assert first.layers == ("bn1", "relu")
+    assert last.layers == ("bn2", "+", "relu")
+    places = [plan.places[line.writes[0]].offset for line in (first, last)]
+    assert places[0] == places[1]
+    assert plan.lines[-1].layers[-1] == "+"

@@ -20,7 +20,7 @@ SHORT = RECIPE.changed(epochs=2)
 
 
 @pytest.fixture(autouse=True)
-def _as_a_user(_exact_convolutions):
+def _as_a_user(_strict_arithmetic_exact_convolutions):
     with nr.using_backend("numba"), nr.using_algorithm("auto"):
         yield
 
