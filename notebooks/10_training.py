@@ -144,7 +144,7 @@ assert one_epoch.recipe.epochs == len(one_epoch.history) == 1
 # epoch and batch. Where to read on:
 #
 # - [`fit`](../npresnet/training/fit.py#L24-L168 "fit"): sets a run up,
-# - [`_train_epoch`](../npresnet/training/loop.py#L244-L265 "Session._train_epoch"): your
+# - [`_train_epoch`](../npresnet/training/loop.py#L245-L266 "Session._train_epoch"): your
 #   inner loop,
 # - [`batches`](../npresnet/data/batching.py#L24-L134 "batches"): order and augmentation.
 #

@@ -157,7 +157,9 @@ class _Compiled:
         with self._lock:
             plan = self._programs.latest
             return f"{type(self).__name__}({type(self.model).__name__})" + (
-                ": no shape has been met yet" if plan is None else "\n" + listing(plan, self._optimizer())
+                ": no shape has been met yet"
+                if plan is None
+                else "\n" + listing(plan, self._optimizer())
             )
 
 
