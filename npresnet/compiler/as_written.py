@@ -15,6 +15,8 @@ from typing import Any
 from npresnet import backend, functional, models, nn
 from npresnet.nn import Module, Parameter
 
+_Place = tuple[Any, str, Any]  # names and values, a name, the value that is right
+
 # What takes part in a forward or a backward pass.
 _PASSES = (
     "__call__",
@@ -67,7 +69,7 @@ def functions_are_as_written() -> bool:
 
 
 @functools.cache
-def _functions() -> list[tuple[Any, str, Any]]:
+def _functions() -> list[_Place]:
     """List the names that layers' passes go through, with what they should be.
 
     What has been replaced by then is listed as missing, so that it never is as written.
@@ -80,14 +82,28 @@ def _functions() -> list[tuple[Any, str, Any]]:
                 right = value if vars(home).get(value.__name__) is value else None
                 found.append((vars(module), name, right))
     for kind in _our_modules():
-        found += methods_of(kind)
+        found += _as_defined(kind, methods_of(kind))
     for shared in (Module, Parameter):  # by all passes
-        found += [
+        methods = [
             (vars(shared), name, method)
             for name, method in vars(shared).items()
             if isinstance(method, FunctionType)
         ]
+        found += _as_defined(shared, methods)
     return found
+
+
+def _as_defined(kind: type, methods: list[_Place]) -> list[_Place]:
+    """Leave out what is another one than in the class's text: it is never right."""
+
+    def is_right(name: str, method: Any) -> bool:
+        inner = getattr(method, "__wrapped__", method)  # below a decorator
+        return _is_defined_in(kind, name, inner)
+
+    return [
+        (own, name, method if is_right(name, method) else None)
+        for own, name, method in methods
+    ]
 
 
 def is_ours(function: FunctionType | type) -> bool:
@@ -95,7 +111,7 @@ def is_ours(function: FunctionType | type) -> bool:
     return function.__module__.startswith(backend.__name__.partition(".")[0] + ".")
 
 
-def methods_of(kind: type) -> list[tuple[Any, str, Any]]:
+def methods_of(kind: type) -> list[_Place]:
     """List the methods of a class that take part in passes: where, name, function."""
     own = vars(kind)
     return [(own, name, own[name]) for name in _PASSES if name in own]

@@ -262,6 +262,7 @@ class Program:
 
         Running statistics do not move.
         """
+        self._doubts[:] = False
         self._take(x)
         self._run(self._parts[0])
         return not self._doubts.any()

@@ -8,7 +8,7 @@ import pytest
 
 import npresnet as nr
 from npresnet import nn
-from npresnet.compiler import CannotCompile
+from npresnet.compiler import CannotCompile, program
 from tests.compiler.test_same_bits import (
     NETWORKS,
     OPTIMIZERS,
@@ -258,6 +258,28 @@ def test_sums_that_are_not_finite_are_left_to_the_layers(size):
         np.testing.assert_array_equal(loss, true_loss)
         np.testing.assert_array_equal(logits, true_logits)
         assert_same(step.model, layered[0])
+
+
+def test_what_was_left_to_the_layers_once_is_not_for_ever(monkeypatch):
+    step, layered = two_alike(optimizer="plain")
+    take(step, layered, 0)
+    taken = []
+    right = program.Program.run_backward
+
+    def counted(self, grad_out):
+        taken.append(right(self, grad_out))
+        return taken[-1]
+
+    def spoilt(self, grad_out):
+        counted(self, grad_out)
+        self._doubts[-1] = True
+        return False
+
+    monkeypatch.setattr(program.Program, "run_backward", spoilt)
+    take(step, layered, 1)
+    monkeypatch.setattr(program.Program, "run_backward", counted)
+    take(step, layered, 2)
+    assert taken == [True, True]
 
 
 def test_nan_comes_through():

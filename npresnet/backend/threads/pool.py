@@ -178,9 +178,14 @@ class ThreadPool:
         from npresnet.backend.threads.jobs import run_jobs
 
         with self.lock:
-            threads, _ = self._gather(threads)
+            threads, awake = self._gather(threads)
             table[:, 2] = table[:, 1].clip(1, threads)
-            return int(run_jobs(self._shared, table))
+            clock, used = time.perf_counter(), time.process_time()
+            failed = int(run_jobs(self._shared, table))
+            if awake > 1 or self._oversubscription.most is not None:
+                used, now = time.process_time() - used, time.perf_counter()
+                self._oversubscription.measured(awake, now - clock, used, now)
+        return failed
 
     def _gather(self, threads: int) -> tuple[int, int]:
         """Wake who sleeps; return how many threads there are, and how many awake."""
