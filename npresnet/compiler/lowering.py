@@ -1,13 +1,8 @@
 """From what a network's passes do to the lines of a program, several layers in one.
 
 A line names an operation of the backend, the arrays that it reads and those that it
-writes. Which layers are put into one line is decided here:
-
-- batch norm and the ReLU behind it, with the addition between them if there is one, are
-  one pass over memory. Nothing in between is written down: on the way back, the ReLU's
-  mask is found out anew, from batch norm's input or from what the ReLU gave;
-- the statistics of batch norm are lines of their own, and so are the short vectors that
-  follow from them.
+writes. Which layers are put into one line, `fusions` decides. The statistics of batch
+norm are lines of their own, and so are the short vectors that follow from them.
 
 Every line does the arithmetic of the layers in their order, so that programs and layers
 leave the same bits.
@@ -16,7 +11,6 @@ leave the same bits.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +19,7 @@ import numpy as np
 
 from npresnet import backend
 from npresnet.backend import between, fused
+from npresnet.compiler.fusions import Fusions
 from npresnet.compiler.symbols import Value
 from npresnet.compiler.tracing import Node, Trace
 
@@ -119,112 +114,27 @@ class _Lowering:
     def __init__(self, trace: Trace, adds_up: bool) -> None:
         self.trace = trace
         self.lines = Lines(trace)
-        self.additions: dict[Node, Node] = {}
         self.norms = {
             node: _Norm(node) for node in trace.forward if node.kind == "batch_norm"
         }
-        self.producers = {node.outputs[0]: node for node in trace.forward}
+        self.fusions = Fusions(trace)
         self.weights: dict[Any, Value] = {}
         self.masks: dict[Node, Value] = {}
-        # By the ReLU: the batch norm, and what is added, that are one line with it.
-        self.rectified: dict[Node, tuple[_Norm, Value | None]] = {}
-        self.absorbed: set[Node] = set()
-        self._find_rectified()
         self.out = self.lines.forward
         for node in trace.forward:
-            if node not in self.absorbed:
+            if node not in self.fusions.absorbed:
                 getattr(self, f"_{node.kind}")(node)
             elif node in self.norms:
                 self._statistics(self.norms[node])
         self.out = self.lines.backward
-        # Sums that the line of a ReLU has made for the batch norm below it.
+        # Batch norms whose sums the line of the ReLU above them has made.
         self.summed: set[_Norm] = set()
-        # By the gradient: the batch norm, the gradient above the ReLU, the ReLU's path.
-        self.open: dict[Value, tuple[_Norm, Value, str]] = {}
-        self._find_open()
-        # By the addition: the convolution whose gradient it adds to another.
-        self._find_additions()
         for node in trace.backward:
             getattr(self, f"_{node.kind}")(node)
         self.lines.gradients = [
             (parameter, self._added_up(values) if adds_up else values)
             for parameter, values in trace.gradients
         ]
-
-    # --------------------------------------------------------------- decisions
-
-    def _find_rectified(self) -> None:
-        """Choose the ReLUs that become one line with a batch norm."""
-        producers = self.producers
-        uses = Counter(value for node in self.trace.forward for value in node.inputs)
-        uses[self.trace.out] += 1
-
-        def norm_of(value: Value) -> Node | None:
-            node = producers.get(value)
-            ours = node is not None and node.kind == "batch_norm" and uses[value] == 1
-            return node if ours else None
-
-        for relu in self.trace.forward:
-            if relu.kind != "relu":
-                continue
-            before = producers.get(relu.inputs[0])
-            if before is None or uses[relu.inputs[0]] != 1:
-                continue
-            if (norm := norm_of(relu.inputs[0])) is not None:
-                self.rectified[relu] = self.norms[norm], None
-                self.absorbed.add(norm)
-            elif before.kind == "add":
-                for branch, other in (before.inputs, before.inputs[::-1]):
-                    if (norm := norm_of(branch)) is not None and branch is not other:
-                        self.rectified[relu] = self.norms[norm], other
-                        self.absorbed |= {norm, before}
-                        break
-
-    def _find_open(self) -> None:
-        """Choose the gradients below ReLUs that need not be written down.
-
-        Where only the batch norm below reads one, it masks the gradient again itself.
-        """
-        nodes = self.trace.backward
-        uses = Counter(value for node in nodes for value in node.inputs)
-        if self.trace.grad_x is not None:
-            uses[self.trace.grad_x] += 1
-        readers = {value: node for node in nodes for value in node.inputs}
-        for node in nodes:
-            if node.kind != "relu_backward" or node.forward not in self.rectified:
-                continue
-            norm, residual = self.rectified[node.forward]
-            masked = node.outputs[0]
-            reader = readers.get(masked)
-            if (
-                residual is None
-                and norm.training
-                and uses[masked] == 1
-                and reader is not None
-                and reader.kind == "batch_norm_backward"
-                and reader.forward is norm.node
-            ):
-                self.open[masked] = norm, node.inputs[0], node.path
-
-    def _find_additions(self) -> None:
-        """Choose the additions on the way back that convolutions do when they write."""
-        nodes = self.trace.backward
-        producers = {node.outputs[0]: node for node in nodes}
-        uses = Counter(value for node in nodes for value in node.inputs)
-        if self.trace.grad_x is not None:
-            uses[self.trace.grad_x] += 1
-        for node in nodes:
-            if node.kind != "add":
-                continue
-            for value in node.inputs:
-                conv = producers.get(value)
-                if (
-                    conv is not None
-                    and conv.kind == "conv2d_backward"
-                    and uses[value] == 1
-                ):
-                    self.additions[node] = conv
-                    break
 
     # ------------------------------------------------------------------- lines
 
@@ -299,7 +209,7 @@ class _Lowering:
             weight_run,
             macs=macs,
         )
-        if node.facts["input_grad"] and node not in self.additions.values():
+        if node.facts["input_grad"] and node not in self.fusions.delayed:
 
             def input_run(grad: Any, weight: Any) -> Any:
                 return backend.conv2d_grad_input(grad, weight, geometry)
@@ -320,16 +230,21 @@ class _Lowering:
 
             self._add_line("sum", node.path, (grad,), grad_bias, bias_run, on_host=True)
 
+    def _rectified(self, relu: Node) -> tuple[_Norm, Value | None]:
+        """Return the batch norm in a ReLU's line, and what is added in it."""
+        norm, residual = self.fusions.rectified[relu]
+        return self.norms[norm], residual
+
     def _computed_again(self, value: Value) -> Value:
         """Return a value, computed anew where it follows from what is kept anyway.
 
         What a ReLU gives follows from batch norm's input in one pass over memory; kept,
         it would take as much room until then.
         """
-        relu = self.producers.get(value)
-        if relu is None or relu not in self.rectified:
+        relu = self.fusions.producers.get(value)
+        if relu is None or relu not in self.fusions.rectified:
             return value
-        norm, residual = self.rectified[relu]
+        norm, residual = self._rectified(relu)
         if residual is not None or value is self.trace.out:
             return value
         again = Value(value.shape, value.dtype, f"{relu.path}, again")
@@ -490,8 +405,8 @@ class _Lowering:
                 )
             ),
         )
-        if grad in self.open:
-            _, above, relu = self.open[grad]
+        if grad in self.fusions.unwritten:
+            above, relu = self.fusions.unwritten[grad]
             self._add_line(
                 "rectified_batch_norm_grad_input",
                 (path, relu),
@@ -511,7 +426,7 @@ class _Lowering:
     # -------------------------------------------------------- ReLU and addition
 
     def _relu(self, node: Node) -> None:
-        if node not in self.rectified:
+        if node not in self.fusions.rectified:
             mask = self.masks[node] = Value(
                 (-(-int(np.prod(node.outputs[0].shape)) // 8),),
                 np.dtype(np.uint8),
@@ -520,7 +435,7 @@ class _Lowering:
             writes = node.outputs[0], mask
             self._add_line("relu", node.path, node.inputs, writes, backend.relu)
             return
-        norm, residual = self.rectified[node]
+        norm, residual = self._rectified(node)
         added = () if residual is None else (residual,)
         layers = norm.node.path, *(("+",) if added else ()), node.path
         self._add_line(
@@ -536,13 +451,13 @@ class _Lowering:
         assert forward is not None
         if not node.facts["input_grad"]:
             return
-        if forward not in self.rectified:
+        if forward not in self.fusions.rectified:
             reads = grad, self.masks[forward]
             self._add_line("relu_grad", node.path, reads, (masked,), backend.relu_grad)
             return
-        norm, _ = self.rectified[forward]
+        norm, _ = self._rectified(forward)
         layers = norm.node.path, node.path
-        if masked in self.open:
+        if masked in self.fusions.unwritten:
             self.summed.add(norm)
             self._add_line(
                 "rectified_batch_norm_grad_sums",
@@ -576,7 +491,7 @@ class _Lowering:
         return len(readers) == 1 and norm not in self.summed
 
     def _add(self, node: Node) -> None:
-        conv = self.additions.get(node)
+        conv = self.fusions.additions.get(node)
         if conv is None:
             self._add_line("add", "+", node.inputs, node.outputs, backend.add)
             return
