@@ -14,8 +14,7 @@ import numba
 import numpy as np
 from hypothesis import given, settings
 
-from npresnet.backend import kernels, using_algorithm
-from npresnet.backend.kernels import memory, vectors
+from npresnet.backend import using_algorithm
 from tests.backend.families import arguments, family_of
 from tests.backend.guarded import guarded, guarded_empty
 from tests.functional import test_conv
@@ -32,6 +31,10 @@ SHORT_LAST_BLOCK = (
 
 def run_operation(name, dtype, examples):
     """Run an operation with awkward settings and some random ones; count the calls."""
+    # Not before `main` has said what the host is to be taken for.
+    from npresnet.backend import kernels
+    from npresnet.backend.kernels import memory
+
     family = family_of(name)
     convolves = "conv2d" in family.names
     # Nothing else has a choice of algorithms.
@@ -69,6 +72,8 @@ def main(features=None):
         # which is slow, but the same elements are read and written.
         numba.njit(lambda: 0)()
         numba.config.CPU_FEATURES = features
+    from npresnet.backend.kernels import vectors
+
     print(vectors.vector_bits(), flush=True)
     for line in sys.stdin:
         print(run_operation(**json.loads(line)), flush=True)

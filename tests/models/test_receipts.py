@@ -142,7 +142,7 @@ def test_a_receipt_holds_for_the_compiled_form_which_leaves_the_same_bits(
     rng = np.random.default_rng(0)
     models = [nr.models.create(name, seed=3, **options).train(training) for _ in "ab"]
     optimizers = [
-        nr.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4, nesterov=True)
+        nr.optim.SGD(model.parameters(), 1e-4, 0.9, weight_decay=1e-4, nesterov=True)
         for model in models
     ]
     criterion = nr.nn.CrossEntropyLoss()
