@@ -738,7 +738,7 @@ for name, (out, tolerance) in ways.items():
 # [`lay_out`](../npresnet/backend/kernels/layout.py#L233-L257 "lay_out"), which makes the
 # border, [Winograd](../npresnet/backend/kernels/winograd.py#L302-L313 "_convolve"), the
 # [gradient with respect to the weights](../npresnet/backend/kernels/conv2d_grad_weight.py#L53-L71 "conv2d_grad_weight"),
-# [`parallel_for`](../npresnet/backend/threads/pool.py#L227-L243 "parallel_for"), and
+# [`parallel_for`](../npresnet/backend/threads/pool.py#L232-L248 "parallel_for"), and
 # [the ladder](../docs/ladder.md), with PyTorch beside it.
 
 # %% [markdown]
