@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import threading
 from collections.abc import Iterator
@@ -91,6 +92,8 @@ class Programs:
     def _find(self, x: Array) -> Program | None:
         from npresnet.compiler.tracing import Mismatch
 
+        if not _kernels_are_compiled():
+            return None
         try:
             return self.find(x)
         except Mismatch:
@@ -190,6 +193,14 @@ class Programs:
         others = {one for kind in kinds for one in kind.__mro__ if not is_ours(one)}
         found = [method for kind in others for method in methods_of(kind)]
         return sorted(found, key=lambda method: (id(method[2]), method[1]))
+
+
+@functools.cache
+def _kernels_are_compiled() -> bool:
+    """Tell whether Numba compiles: it can be told to leave everything to Python."""
+    import numba
+
+    return not numba.config.DISABLE_JIT
 
 
 def _made_again(model: Module, input_grad: bool | None) -> Programs:

@@ -1,7 +1,10 @@
 """What people do with a model between compiled steps, and with a compiled model."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -460,3 +463,23 @@ def test_a_copy_of_a_twin_for_inference_goes_its_own_way():
     for _ in range(3):
         assert not np.array_equal(other(x), expected)
     np.testing.assert_array_equal(twin(x), expected)
+
+
+def test_where_nothing_is_compiled_the_layers_run():
+    program = (
+        "import numpy as np, npresnet as nr\n"
+        "model = nr.nn.Sequential(nr.nn.Conv2d(2, 3, 1, rng=0), nr.nn.ReLU())\n"
+        "step, x = nr.compile(model), np.ones((1, 2, 2, 2), np.float32)\n"
+        "for _ in range(2):\n"
+        "    out = step(x)\n"
+        "    step.backward(np.ones_like(out))\n"
+        "print((out == nr.inference(model)(x)).all())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stderr

@@ -9,9 +9,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-from npresnet.backend.kernels.vectors import pointer
+from npresnet.backend.kernels.vectors import named, pointer
 
 _BYTE = ir.IntType(8)
 _BITS = ir.VectorType(ir.IntType(1), 8)
@@ -39,9 +39,25 @@ class _Eight:
         self.builder.store(value, place, align=self.align)
 
 
-@intrinsic
-def rectify_eight(typing, out, x, start):
+def rectify_eight(out, x, start):
     """Put eight of ``max(x, 0)`` into `out`; return the bits of those that passed."""
+    bits = 0
+    for i in range(8):
+        passes = not x[start + i] <= 0  # NaN passes
+        out[start + i] = x[start + i] if passes else 0
+        bits |= passes << i
+    return bits
+
+
+def stop_eight(grad_input, grad_output, start, bits):
+    """Put eight gradients where their bits are 1 into `grad_input`, else zeros."""
+    for i in range(8):
+        passes = bits >> i & 1
+        grad_input[start + i] = grad_output[start + i] if passes else 0
+
+
+@intrinsic
+def _rectify_eight(typing, out, x, start):
 
     def write(context, builder, signature, arguments):
         out_kind, x_kind, _ = signature.args
@@ -57,8 +73,7 @@ def rectify_eight(typing, out, x, start):
 
 
 @intrinsic
-def stop_eight(typing, grad_input, grad_output, start, bits):
-    """Put eight gradients where their bits are 1 into `grad_input`, else zeros."""
+def _stop_eight(typing, grad_input, grad_output, start, bits):
 
     def write(context, builder, signature, arguments):
         in_kind, out_kind, _, _ = signature.args
@@ -70,3 +85,19 @@ def stop_eight(typing, grad_input, grad_output, start, bits):
         return context.get_dummy_value()
 
     return types.void(grad_input, grad_output, types.intp, types.uint8), write
+
+
+@overload(rectify_eight, strict=False)
+def _rectify_eight_compiled(out, x, start):
+    def rectify(out, x, start):
+        return _rectify_eight(out, x, start)
+
+    return named("rectify_eight", rectify)
+
+
+@overload(stop_eight, strict=False)
+def _stop_eight_compiled(grad_input, grad_output, start, bits):
+    def stop(grad_input, grad_output, start, bits):
+        _stop_eight(grad_input, grad_output, start, bits)
+
+    return named("stop_eight", stop)
